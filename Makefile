@@ -1,0 +1,43 @@
+# `make` alone lists what there is to do.
+
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help env demo test lint format network-test clean
+
+help:  ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 18
+
+env: $(STAMP)  ## Create or refresh .venv with the package (editable) and every development tool
+
+# The stamp is written last: a broken or outdated installation is redone by the next target.
+$(STAMP): pyproject.toml constraints.txt
+	@echo "Installing into $(VENV) (a few minutes the first time)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(PY) -m pip install -qq -c constraints.txt -e '.[dev,all]'
+	@touch $@
+
+demo: $(STAMP)  ## Run the quick start with the bundled model
+	@$(PY) examples/quickstart.py
+
+lint: $(STAMP)  ## Check format, lint and types
+	@$(PY) -m ruff format --check --quiet . || { echo "Not formatted: run 'make format'"; exit 1; }
+	@$(PY) -m ruff check --quiet .
+	@$(PY) -m mypy
+
+test: lint  ## Check everything: format, lint, types, doctests and tests
+	@$(PY) -m pytest --doctest-modules sklearn_esm tests
+
+network-test: $(STAMP)  ## Test against the published weights (downloads them on the first run)
+	@$(PY) -m pytest -m network --force-enable-socket tests
+
+format: $(STAMP)  ## Format the code and mend what the linter can mend
+	@$(PY) -m ruff check --fix --quiet . || true
+	@$(PY) -m ruff format .
+
+clean:  ## Remove caches and build outputs (the environment stays: rm -r .venv)
+	@rm -rf build dist examples/output .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	@find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +
