@@ -1,0 +1,495 @@
+"""Input forms, cleaning and the invalid/missing policies, all by value."""
+
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sklearn_esm._sequences import MASK, RESIDUES, clean_sequences, shorten
+
+MODEL = "esm2_t6_8M_UR50D"
+SEQUENCES = ["MKTAYIAKQR", "GIGKFLHSAKKF", "MKTAYIAKQR", "A"]
+WITH_GAP = ["MKT", None, "GIG"]
+REPLACEMENT = {"unknown": "X", "mask": MASK, "drop": ""}
+SPECIAL_TOKENS = ["<cls>", "<eos>", "<pad>", "<unk>", "<sep>", *(f"<null_{i}>" for i in range(8))]
+
+
+def clean(X, invalid="error", missing="error"):
+    return clean_sequences(X, invalid=invalid, missing=missing, model=MODEL)
+
+
+def clean_one(text, invalid="error", missing="error"):
+    return clean([text], invalid, missing)[0]
+
+
+# Input forms
+
+
+@pytest.mark.parametrize(
+    "X",
+    [
+        SEQUENCES,
+        tuple(SEQUENCES),
+        np.array(SEQUENCES),
+        np.array(SEQUENCES, dtype=object),
+        np.array(SEQUENCES)[:, None],
+        np.array(SEQUENCES, dtype=object)[:, None],
+        [[s] for s in SEQUENCES],
+        [(s,) for s in SEQUENCES],
+        [np.array([s]) for s in SEQUENCES],
+        [np.str_(s) for s in SEQUENCES],
+        [(f"protein {i}", s) for i, s in enumerate(SEQUENCES)],
+        [SEQUENCES[0], ("label", SEQUENCES[1]), [SEQUENCES[2]], np.str_(SEQUENCES[3])],
+        dict(enumerate(SEQUENCES)).values(),
+        np.ma.array(SEQUENCES),
+    ],
+    ids=lambda X: type(X).__name__,
+)
+def test_forms_of_numpy_and_python_equal_the_list(X):
+    result = clean(X)
+    assert result == SEQUENCES
+    assert {type(sequence) for sequence in result} == {str}
+
+
+@pytest.mark.skipif(not hasattr(np.dtypes, "StringDType"), reason="needs numpy 2")
+def test_numpy_variable_width_strings():
+    assert clean(np.array(SEQUENCES, dtype=np.dtypes.StringDType())) == SEQUENCES
+    with_nan = np.array(["MKT", np.nan, "GIG"], dtype=np.dtypes.StringDType(na_object=np.nan))
+    assert clean(with_nan, missing="nan") == WITH_GAP
+
+
+@pytest.mark.parametrize("dtype", ["object", "str", "string", "category"])
+def test_pandas(dtype):
+    pd = pytest.importorskip("pandas")
+    column = pd.Series(SEQUENCES, index=[7, 7, 3, 0], name="seq", dtype=dtype)
+    assert clean(column) == SEQUENCES
+    assert clean(column.to_frame()) == SEQUENCES
+    assert clean(column.array) == SEQUENCES
+    assert clean(pd.Index(column)) == SEQUENCES
+    assert clean(pd.Series(WITH_GAP, dtype=dtype), missing="nan") == WITH_GAP
+    assert clean(pd.DataFrame({"seq": column, "y": 0})[["seq"]]) == SEQUENCES
+
+
+def test_pandas_arrow_column():
+    pd = pytest.importorskip("pandas")
+    pa = pytest.importorskip("pyarrow")
+    dtype = pd.ArrowDtype(pa.string())
+    assert clean(pd.Series(SEQUENCES, dtype=dtype)) == SEQUENCES
+    assert clean(pd.Series(WITH_GAP, dtype=dtype).to_frame(), missing="nan") == WITH_GAP
+
+
+@pytest.mark.parametrize("name", ["columns", "tocsr", "seq", "column_names"])
+def test_pandas_column_named_like_an_attribute(name):
+    pd = pytest.importorskip("pandas")
+    assert clean(pd.DataFrame({name: SEQUENCES})) == SEQUENCES
+
+
+def test_polars():
+    pl = pytest.importorskip("polars")
+    column = pl.Series("seq", SEQUENCES)
+    assert clean(column) == SEQUENCES
+    assert clean(column.cast(pl.Categorical)) == SEQUENCES
+    assert clean(column.to_frame()) == SEQUENCES
+    assert clean(pl.Series(WITH_GAP), missing="nan") == WITH_GAP
+    with pytest.raises(ValueError, match=r"X has 2 columns \('seq', 'y'\)"):
+        clean(pl.DataFrame({"seq": SEQUENCES, "y": [0, 1, 0, 1]}))
+    with pytest.raises(ValueError, match=r"0 sample\(s\)"):
+        clean(pl.DataFrame())
+    with pytest.raises(TypeError, match="X is a LazyFrame, which has no length"):
+        clean(column.to_frame().lazy())
+
+
+def test_pyarrow():
+    pa = pytest.importorskip("pyarrow")
+    assert clean(pa.array(SEQUENCES)) == SEQUENCES
+    assert clean(pa.array(SEQUENCES).dictionary_encode()) == SEQUENCES
+    assert clean(pa.chunked_array([SEQUENCES[:1], SEQUENCES[1:]])) == SEQUENCES
+    assert clean(pa.table({"seq": SEQUENCES})) == SEQUENCES
+    assert clean(pa.record_batch({"seq": pa.array(SEQUENCES)})) == SEQUENCES
+    assert clean(pa.array(WITH_GAP), missing="nan") == WITH_GAP
+    with pytest.raises(ValueError, match=r"X has 2 columns \('seq', 'y'\)"):
+        clean(pa.table({"seq": SEQUENCES, "y": [0, 1, 0, 1]}))
+
+
+def test_biopython():
+    Seq = pytest.importorskip("Bio.Seq")
+    SeqRecord = pytest.importorskip("Bio.SeqRecord").SeqRecord
+    sequences = [Seq.Seq(s) for s in SEQUENCES]
+    assert clean(sequences) == SEQUENCES
+    assert clean([Seq.MutableSeq(s) for s in SEQUENCES]) == SEQUENCES
+    assert clean([SeqRecord(s, id="x") for s in sequences]) == SEQUENCES
+    assert clean([("label", s) for s in sequences]) == SEQUENCES
+    assert clean([SeqRecord(None), SeqRecord(Seq.Seq(""))], missing="nan") == [None, None]
+    for alone in (sequences[0], SeqRecord(sequences[0])):
+        with pytest.raises(ValueError, match=r"X is a single sequence.*pass a list, \[sequence\]"):
+            clean(alone)
+    with pytest.raises(ValueError, match="Row 1 is a Biopython Seq without content"):
+        clean(["MKT", Seq.Seq(None, length=10)])
+
+
+def test_object_with_array_protocol_only():
+    class ArrayLike:
+        def __array__(self, dtype=None, copy=None):
+            return np.array(SEQUENCES)[:, None]
+
+    assert clean(ArrayLike()) == SEQUENCES
+
+
+# Refused inputs
+
+
+@pytest.mark.parametrize(
+    ("X", "error", "message"),
+    [
+        ("MKTAYI", ValueError, "single sequence, a str: pass a list, [sequence]"),
+        (np.str_("MKTAYI"), ValueError, "pass a list, [sequence]"),
+        (b"MKTAYI", TypeError, "X is bytes: decode it first"),
+        ({"a": "MKT"}, TypeError, "X is a dict, whose rows have no numbers: pass list(X.values())"),
+        ({"MKT"}, TypeError, "X is a set, which has no order"),
+        (frozenset({"MKT"}), TypeError, "X is a frozenset, which has no order"),
+        ((s for s in SEQUENCES), TypeError, "X is a generator, which has no length"),
+        (iter(SEQUENCES), TypeError, "X is a list_iterator, which has no length"),
+        (None, TypeError, "X is a NoneType, which has no length"),
+        (3, TypeError, "X is a int, which has no length"),
+        ([], ValueError, "Found array with 0 sample(s) (shape=(0,)) while a minimum of 1 is"),
+        (np.array([], dtype=str), ValueError, "Found array with 0 sample(s) (shape=(0,)) while"),
+        (np.empty((0, 1), dtype=object), ValueError, "0 sample(s) (shape=(0, 1)) while a minimum"),
+        (np.empty((3, 0), dtype=object), ValueError, "0 feature(s) (shape=(3, 0)) while a minimum"),
+        (
+            np.array([["p1", "MKT"]]),
+            ValueError,
+            "X has 2 columns (0, 1), and one is needed. Select",
+        ),
+        (np.full((1, 12), "A"), ValueError, "X has 12 columns (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, ...)"),
+        (np.full((2, 1, 1), "A"), ValueError, "Found array with dim 3 (shape=(2, 1, 1))"),
+        (np.array("MKT"), ValueError, "Found array with dim 0"),
+        (["MKT", b"MKT"], TypeError, "Row 1 is bytes, not text: decode it first"),
+        (np.array([b"MKT"]), TypeError, "Row 0 is bytes, not text: decode it first"),
+        (
+            ["MKT", 7],
+            TypeError,
+            "Row 1 is 7 (type int), which is no sequence. Pass strings such as",
+        ),
+        (np.array([[1.5]]), TypeError, "Row 0 is 1.5 (type float), which is no sequence."),
+        (["MKT", {"s": "MKT"}], TypeError, "Row 1 is {'s': 'MKT'} (type dict), which is no"),
+        ([True], TypeError, "Row 0 is True (type bool)"),
+        (
+            [("p", "MKT"), ("p", 7)],
+            TypeError,
+            "Row 1 is a pair (label, sequence), and its sequence",
+        ),
+        ([("p", ["MKT"])], TypeError, "and its sequence is ['MKT'] (type list), which is no"),
+        ([["MKT"], ["M", "K", "T"]], ValueError, "Row 1 is a list of 3 items, and one sequence is"),
+        ([["p", "MKT"]], ValueError, "write labelled sequences as tuples, (label, sequence)"),
+        ([[]], ValueError, "Row 0 is a list of 0 items"),
+    ],
+    ids=str,
+)
+def test_refused(X, error, message):
+    with pytest.raises(error, match=re.escape(message)):
+        clean(X)
+
+
+def test_sparse_matrix_is_refused():
+    sparse = pytest.importorskip("scipy.sparse")
+    with pytest.raises(TypeError, match="X is sparse, a csr_array"):
+        clean(sparse.csr_array(np.eye(3)))
+
+
+def test_pandas_frames_without_exactly_one_column_are_refused():
+    pd = pytest.importorskip("pandas")
+    with pytest.raises(ValueError, match=r"X has 2 columns \('id', 'seq'\), and one is needed"):
+        clean(pd.DataFrame({"id": ["a"], "seq": ["MKT"]}))
+    with pytest.raises(ValueError, match=r"0 feature\(s\) \(shape=\(3, 0\)\) while a minimum of 1"):
+        clean(pd.DataFrame(index=range(3)))
+    with pytest.raises(ValueError, match=r"0 sample\(s\) \(shape=\(0, 1\)\) while a minimum of 1"):
+        clean(pd.DataFrame({"seq": []}))
+    with pytest.raises(TypeError, match=r"Row 0 is 0\.5 \(type float\)"):
+        clean(pd.Series([0.5]))
+
+
+@pytest.mark.parametrize(
+    ("policies", "message"),
+    [
+        (
+            {"invalid": "ignore"},
+            "invalid='ignore' is unknown. Pass one of 'error', 'unknown', 'mask'",
+        ),
+        ({"missing": "NaN"}, "missing='NaN' is unknown. Pass one of 'error', 'nan'."),
+    ],
+)
+def test_unknown_policy_is_refused(policies, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        clean(SEQUENCES, **policies)
+
+
+# Cleaning
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("  MKT\t\r\n", "MKT"),
+        ("mktBuzox", "MKTBUZOX"),
+        ("MKT<mask>AY<MASK>", "MKT#AY#"),
+        ("<Mask>", "#"),
+        ("ARNDCQGEGHILKMFPSTWYV<mask>", "ARNDCQGEGHILKMFPSTWYV#"),
+        ("acdefghiklmnpqrstvwybuzox", RESIDUES),
+    ],
+)
+@pytest.mark.parametrize("invalid", ["error", *REPLACEMENT])
+def test_valid_text_is_the_same_under_every_policy(text, expected, invalid):
+    assert clean_one(text, invalid) == expected
+
+
+@pytest.mark.parametrize("token", SPECIAL_TOKENS)
+def test_special_token_is_one_invalid_character(token):
+    for written in (token, token.upper()):
+        assert clean_one(f"MK{written}T", "unknown") == "MKXT"
+        assert clean_one(f"MK{written}T", "mask") == "MK#T"
+        assert clean_one(f"MK{written}T", "drop") == "MKT"
+        with pytest.raises(ValueError, match=f"has '{written}' at position 2"):
+            clean_one(f"MK{written}T")
+
+
+@pytest.mark.parametrize(
+    "character",
+    [*"\u00df\u0131\u017f\u212a\u00e9\ufeff\uff21\ud800", "\x00", "J", "#", "<", ">"],
+)
+def test_characters_never_mapped_to_residues(character):
+    # str.upper turns the first three into SS, I and S; the Kelvin sign is a K when case is ignored
+    text = f"M{character}K"
+    assert [clean_one(text, p) for p in REPLACEMENT] == ["MXK", "M#K", "MK"]
+    with pytest.raises(ValueError, match=re.escape(f"has {character!r} at position 1,")):
+        clean_one(text)
+
+
+def test_unfinished_tokens_are_single_characters():
+    assert clean_one("<mask", "unknown") == "XMASK"
+    assert clean_one("<<mask>>", "unknown") == "X#X"
+    assert clean_one("<ma-sk>", "drop") == "MASK"
+
+
+def test_invalid_character_message():
+    with pytest.raises(ValueError, match="is no residue") as caught:
+        clean(["MKT", "MKTJAYIAKQRQISFVKSHFSRQ"])
+    assert str(caught.value) == (
+        "Sequence 1 (MKTJAYIAKQRQISFVK...) has 'J' at position 3, which is no residue of "
+        "esm2_t6_8M_UR50D. Pass invalid='unknown', 'mask' or 'drop' to allow it."
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("MKT*", "A stop at the end of a translation: remove it, sequence.rstrip('*')."),
+        ("MKT* \n", "A stop at the end of a translation"),
+        ("MK T", "Inner white space: join the pieces, ''.join(sequence.split())."),
+        ("MK#T", "The mask token is written '<mask>'."),
+    ],
+)
+def test_invalid_character_hint(text, hint):
+    with pytest.raises(ValueError, match=re.escape(hint)):
+        clean_one(text)
+
+
+def test_inner_stop_has_no_hint_about_the_end():
+    with pytest.raises(ValueError, match=rf"'\*' at position 3, which is no residue of {MODEL}\. P"):
+        clean_one("MKT*AYI*")
+
+
+@pytest.mark.parametrize("text", ["  MK*T", "mk<mask>t-", "\n\tA\u00e9", "MKT<cls>", "MKT J"])
+def test_position_points_into_the_text_as_given(text):
+    X = ["AAA", text]
+    with pytest.raises(ValueError, match="at position") as caught:
+        clean(X)
+    row, unit, position = re.match(
+        r"Sequence (\d+) .* has '(.+)' at position (\d+),", str(caught.value)
+    ).groups()
+    assert X[int(row)][int(position) :].startswith(unit)
+
+
+@pytest.mark.parametrize(
+    ("item", "found"),
+    [
+        (None, "None"),
+        (float("nan"), "nan"),
+        (np.float32("nan"), "nan"),
+        (np.ma.masked, "masked"),
+        ("", "''"),
+        (" \t\n", "' \\t\\n'"),
+        (("label", None), "('label', None)"),
+        ([""], "['']"),
+    ],
+    ids=repr,
+)
+def test_missing(item, found):
+    assert clean(["MKT", item, "GIG"], missing="nan") == WITH_GAP
+    with pytest.raises(ValueError, match=r"Sequence 1 is missing: found .*missing='nan'") as caught:
+        clean(["MKT", item])
+    assert found in str(caught.value).replace("\\\\", "\\")
+
+
+def test_missing_values_of_pandas():
+    pd = pytest.importorskip("pandas")
+    assert clean(["MKT", pd.NA, pd.NaT], missing="nan") == ["MKT", None, None]
+    assert clean(pd.Series([np.nan, np.nan]), missing="nan") == [None, None]
+    with pytest.raises(ValueError, match="Sequence 0 is missing: found <NA>"):
+        clean([pd.NA])
+    with pytest.raises(ValueError, match="Sequence 0 is missing: found NaT"):
+        clean([pd.NaT])
+
+
+def test_masked_items_of_a_masked_array():
+    assert clean(np.ma.array(["MKT", "A", "GIG"], mask=[0, 1, 0]), missing="nan") == WITH_GAP
+
+
+def test_nothing_left_after_dropping_is_missing():
+    assert clean(["MKT", "--*", "GIG"], "drop", "nan") == WITH_GAP
+    with pytest.raises(ValueError, match=r"Sequence 0 is missing: found --\*, of which invalid='dr"):
+        clean_one("--*", "drop")
+
+
+# Real-world untidiness: a FASTA file's records, lines joined as a parser joins them
+
+VALID = {
+    "lowercase": ("mktayiakqr", "MKTAYIAKQR"),
+    "softmasked": ("MKTaayiAKQR", "MKTAAYIAKQR"),
+    "allX": ("XXXXXXXXXX", "XXXXXXXXXX"),
+    "one_residue": ("M", "M"),
+    "dup": ("MKTAYI", "MKTAYI"),
+    "trailing_ws": ("MKTAYIAKQR   \t", "MKTAYIAKQR"),
+    "last_no_newline": ("MKTAYIAKQR", "MKTAYIAKQR"),
+    # DNA is spelled in residue letters; nothing in the string tells it from a protein
+    "dna": ("ATGGCGTACGTTAGCNNNNACGT", "ATGGCGTACGTTAGCNNNNACGT"),
+}
+# name: text, the character and position of the error, unknown, mask, drop
+INVALID = {
+    "bom": ("\ufeffMKT", "\ufeff", 0, "XMKT", "#MKT", "MKT"),
+    "bom_first": ("MKT AYIAKQR", " ", 3, "MKTXAYIAKQR", "MKT#AYIAKQR", "MKTAYIAKQR"),
+    "stop_end": ("MKTAYIAKQR*", "*", 10, "MKTAYIAKQRX", "MKTAYIAKQR#", "MKTAYIAKQR"),
+    "stop_mid": ("MKT*AYI*AKQR", "*", 3, "MKTXAYIXAKQR", "MKT#AYI#AKQR", "MKTAYIAKQR"),
+    "gaps": (
+        *("--MKT-AY.IAKQR--", "-", 0),
+        *("XXMKTXAYXIAKQRXX", "##MKT#AY#IAKQR##", "MKTAYIAKQR"),
+    ),
+    "ambig": ("MBKZTJAXYUIOKQR", "J", 5, "MBKZTXAXYUIOKQR", "MBKZT#AXYUIOKQR", "MBKZTAXYUIOKQR"),
+    "digits": (
+        *("1 MKTAYIAKQR 10", "1", 0),
+        *("XXMKTAYIAKQRXXX", "##MKTAYIAKQR###", "MKTAYIAKQR"),
+    ),
+    "maskword": (
+        *("MKT<mask>AYI<cls><eos><pad>", "<cls>", 12),
+        *("MKT#AYIXXX", "MKT#AYI###", "MKT#AYI"),
+    ),
+    "cr_only": ("MKTAYI\rAKQR", "\r", 6, "MKTAYIXAKQR", "MKTAYI#AKQR", "MKTAYIAKQR"),
+}
+
+
+@pytest.mark.parametrize(("text", "expected"), VALID.values(), ids=VALID)
+@pytest.mark.parametrize("invalid", ["error", *REPLACEMENT])
+def test_nasty_but_valid(text, expected, invalid):
+    assert clean_one(text, invalid) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "character", "position", "unknown", "mask", "drop"), INVALID.values(), ids=INVALID
+)
+def test_nasty_and_invalid(text, character, position, unknown, mask, drop):
+    assert clean_one(text, "unknown") == unknown
+    assert clean_one(text, "mask") == mask
+    assert clean_one(text, "drop") == drop
+    where = re.escape(f"has {character!r} at position {position}, which is no residue of {MODEL}")
+    with pytest.raises(ValueError, match=rf"Sequence 1 \(.*\) {where}.* Pass invalid='unknown', 'm"):
+        clean(["MKT", text])
+
+
+def test_nasty_empty_record():
+    assert clean(["MKTAYI", ""], missing="nan") == ["MKTAYI", None]
+
+
+# Any text
+
+TEXTS = st.lists(
+    st.one_of(
+        st.text(max_size=3),
+        st.text(RESIDUES + RESIDUES.lower() + " *-.J", max_size=8),
+        st.sampled_from(
+            [*SPECIAL_TOKENS, "<mask>", "<MASK>", "<Cls>", "<", "mask>", "\ufeff", "\u00df"]
+        ),
+    ),
+    max_size=6,
+).map("".join)
+
+
+def units(text):
+    """Split as fair-esm would see it: special tokens whole, then one character at a time."""
+    while text:
+        heads = [text[: len(t)] for t in [*SPECIAL_TOKENS, "<mask>"]]
+        tokens = [h for h in heads if h.isascii() and h.lower() in [*SPECIAL_TOKENS, "<mask>"]]
+        unit = tokens[0] if tokens else text[0]
+        yield unit
+        text = text[len(unit) :]
+
+
+def by_hand(text, invalid):
+    result = ""
+    for unit in units(text.strip()):
+        if unit.isascii() and unit.lower() == "<mask>":
+            result += MASK
+        elif unit in [*RESIDUES, *RESIDUES.lower()]:
+            result += unit.upper()
+        else:
+            result += REPLACEMENT[invalid]
+    return result
+
+
+@settings(deadline=None)  # a busy machine is no failure
+@given(TEXTS)
+def test_any_text_is_cleaned_as_by_hand(text):
+    for invalid in REPLACEMENT:
+        assert clean_one(text, invalid, "nan") == (by_hand(text, invalid) or None)
+    unknown = clean_one(text, "unknown", "nan") or ""
+    assert len(unknown) == len(list(units(text.strip())))
+
+
+@settings(deadline=None)  # a busy machine is no failure
+@given(TEXTS)
+def test_any_text_gives_residues_or_a_clear_error(text):
+    expected = list(units(text.strip()))
+    bad = [u for u in expected if u not in [*RESIDUES, *RESIDUES.lower()] and u.lower() != "<mask>"]
+    if bad:
+        with pytest.raises(ValueError, match=re.escape(f"has {bad[0]!r} at position")):
+            clean_one(text)
+    elif not expected:
+        with pytest.raises(ValueError, match=r"Sequence 0 is missing: .*missing='nan'"):
+            clean_one(text)
+    else:
+        assert set(clean_one(text)) <= {*RESIDUES, MASK}
+
+
+@settings(deadline=None)  # a busy machine is no failure
+@given(TEXTS)
+def test_cleaning_twice_is_cleaning_once(text):
+    once = clean_one(text, "drop", "nan")
+    if once is not None and MASK not in once:
+        assert clean_one(once) == once
+
+
+@pytest.mark.parametrize(
+    ("sequence", "expected"),
+    [
+        ("MKT", "MKT"),
+        ("A" * 20, "A" * 20),
+        ("A" * 21, "A" * 17 + "..."),
+        ("MK\rT\ufeff", "MK\\rT\\ufeff"),
+    ],
+)
+def test_shorten(sequence, expected):
+    assert shorten(sequence) == expected
+
+
+def test_shorten_to_a_width():
+    assert shorten("MKTAYIAKQR", width=6) == "MKT..."
