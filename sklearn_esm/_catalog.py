@@ -1,0 +1,116 @@
+"""The 17 published sequence models: name, layers, width, heads, limit.
+
+Facts only, for whoever turns a model's name into a file or into a table; nothing here is read from
+a checkpoint.
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+
+# shipped with the package; a name like the others for the user, but nothing to download
+BUNDLED_MODEL = "esm2_t6_1M_bundled"
+
+
+@dataclass(frozen=True)
+class PublishedModel:
+    """One of the sequence models that Meta published with fair-esm.
+
+    Parameters
+    ----------
+    name : str
+        fair-esm's name, which is also the checkpoint's file name without ``.pt``.
+    family : {"esm2", "esm1b", "esm1v", "esm1"}
+        Which architecture it has.
+    layers, width, heads : int
+        Blocks, length of a residue's vector, attention heads.
+    max_length : int or None
+        The longest sequence in residues, None where there is no limit.
+    parameters : int
+        Number of weights, rounded as in the name.
+    """
+
+    name: str
+    family: str
+    layers: int
+    width: int
+    heads: int
+    max_length: int | None
+    parameters: int
+
+
+CATALOG: dict[str, PublishedModel] = {
+    model.name: model
+    for model in (
+        PublishedModel("esm2_t6_8M_UR50D", "esm2", 6, 320, 20, None, 8_000_000),
+        PublishedModel("esm2_t12_35M_UR50D", "esm2", 12, 480, 20, None, 35_000_000),
+        PublishedModel("esm2_t30_150M_UR50D", "esm2", 30, 640, 20, None, 150_000_000),
+        PublishedModel("esm2_t33_650M_UR50D", "esm2", 33, 1280, 20, None, 650_000_000),
+        PublishedModel("esm2_t36_3B_UR50D", "esm2", 36, 2560, 40, None, 3_000_000_000),
+        PublishedModel("esm2_t48_15B_UR50D", "esm2", 48, 5120, 40, None, 15_000_000_000),
+        PublishedModel("esm1b_t33_650M_UR50S", "esm1b", 33, 1280, 20, 1022, 650_000_000),
+        PublishedModel("esm1v_t33_650M_UR90S_1", "esm1v", 33, 1280, 20, 1022, 650_000_000),
+        PublishedModel("esm1v_t33_650M_UR90S_2", "esm1v", 33, 1280, 20, 1022, 650_000_000),
+        PublishedModel("esm1v_t33_650M_UR90S_3", "esm1v", 33, 1280, 20, 1022, 650_000_000),
+        PublishedModel("esm1v_t33_650M_UR90S_4", "esm1v", 33, 1280, 20, 1022, 650_000_000),
+        PublishedModel("esm1v_t33_650M_UR90S_5", "esm1v", 33, 1280, 20, 1022, 650_000_000),
+        PublishedModel("esm1_t34_670M_UR50S", "esm1", 34, 1280, 20, None, 670_000_000),
+        PublishedModel("esm1_t34_670M_UR50D", "esm1", 34, 1280, 20, None, 670_000_000),
+        PublishedModel("esm1_t34_670M_UR100", "esm1", 34, 1280, 20, None, 670_000_000),
+        PublishedModel("esm1_t12_85M_UR50S", "esm1", 12, 768, 12, None, 85_000_000),
+        PublishedModel("esm1_t6_43M_UR50S", "esm1", 6, 768, 12, None, 43_000_000),
+    )
+}
+
+# fair-esm's own shorthand for the first of the five ESM-1v models
+ALIASES = {"esm1v_t33_650M_UR90S": "esm1v_t33_650M_UR90S_1"}
+
+_OTHER_KINDS = {
+    "esm_msa1": "an MSA Transformer, which takes alignments",
+    "esm_if1": "an ESM-IF model, which takes structures",
+    "esmfold": "an ESMFold model, which predicts structures",
+}
+
+
+def published_model(name: str) -> PublishedModel:
+    """Look a published model up by fair-esm's name or alias.
+
+    Parameters
+    ----------
+    name : str
+        Such as ``"esm2_t33_650M_UR50D"``.
+
+    Returns
+    -------
+    PublishedModel
+        Its entry in `CATALOG`.
+
+    Raises
+    ------
+    ValueError
+        If fair-esm has no model of that name, or one that is no sequence model.
+    """
+    name = ALIASES.get(name, name)
+    if name in CATALOG:
+        return CATALOG[name]
+    for prefix, kind in _OTHER_KINDS.items():
+        if name.startswith(prefix):
+            raise ValueError(
+                f"{name!r} is {kind}; it does not give one vector per sequence. "
+                "Pass a sequence model, such as 'esm2_t33_650M_UR50D'."
+            )
+    raise ValueError(
+        f"{name!r} is no published ESM model.{_suggestion(name)} "
+        "A checkpoint of your own is given by its path, which ends in .pt."
+    )
+
+
+def _suggestion(name: str) -> str:
+    known = {known.lower(): known for known in (*CATALOG, *ALIASES, BUNDLED_MODEL)}
+    # elsewhere the same models are called "facebook/esm2_t6_8M_UR50D"
+    wanted = name.rsplit("/", 1)[-1].lower()
+    matches = [known[match] for match in difflib.get_close_matches(wanted, known)]
+    if not matches:
+        return f" Published are {', '.join(CATALOG)}."
+    return f" Did you mean {' or '.join(map(repr, matches))}?"

@@ -1,0 +1,24 @@
+"""What every test stands on: no network, an empty cache, and a small random model of each family."""
+
+import pytest
+from fair_esm_oracle import FAMILIES, save_random_checkpoint
+
+from sklearn_esm import _cache
+
+
+@pytest.fixture(scope="session")
+def checkpoints(tmp_path_factory):
+    """A random checkpoint of each family, by the family's name."""
+    folder = tmp_path_factory.mktemp("checkpoints")
+    return {family: save_random_checkpoint(folder / f"{family}.pt", family) for family in FAMILIES}
+
+
+@pytest.fixture(autouse=True)
+def no_download(monkeypatch):
+    # pytest-socket guards this process alone; worker processes inherit the variable
+    monkeypatch.setenv("SKLEARN_ESM_OFFLINE", "1")
+
+
+@pytest.fixture(autouse=True)
+def empty_cache():
+    _cache.MEMORY_CACHE.clear()
