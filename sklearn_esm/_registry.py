@@ -1,0 +1,78 @@
+"""Loaded models, shared by the whole process, so that no estimator ever holds weights."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sklearn_esm._checkpoint import Architecture, fingerprint, read_checkpoint
+
+if TYPE_CHECKING:
+    from sklearn_esm.engine import PackedModel
+
+# a search over models keeps the two latest; the tensors of older ones are only mapped files
+MAX_MODELS = 2
+
+_models: OrderedDict[tuple[str, str, str], PackedModel] = OrderedDict()
+_lock = threading.Lock()
+
+
+def loaded_model(path: Path, device: str, dtype: str) -> PackedModel:
+    """The model of a checkpoint on a device, read at the first call and shared after it."""
+    from sklearn_esm.engine import PackedModel
+
+    key = (fingerprint(path), device, dtype)
+    with _lock:
+        if key not in _models:
+            _models[key] = PackedModel(read_checkpoint(path), device, dtype)
+        _models.move_to_end(key)
+        while len(_models) > MAX_MODELS:
+            _models.popitem(last=False)
+        return _models[key]
+
+
+def architecture_of(path: Path) -> Architecture:
+    """The architecture of a checkpoint; its tensors are mapped but none of them is read."""
+    return _architecture_of_weights(fingerprint(path), path)
+
+
+@lru_cache(maxsize=64)
+def _architecture_of_weights(_: str, path: Path) -> Architecture:
+    return read_checkpoint(path).architecture
+
+
+def resolve_device(device: str | None) -> str:
+    """The device to use: the one named, or the best one present where ``device`` is None.
+
+    Raises
+    ------
+    ValueError
+        Where the device named is unknown to torch or not present on this machine.
+    """
+    import torch
+
+    if device is None:
+        if torch.cuda.is_available():
+            return "cuda"
+        return "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        parsed = torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(
+            f"device={device!r} is no device. Pass None, 'cpu', 'cuda', 'cuda:1' or 'mps'."
+        ) from error
+    present = {
+        "cpu": 1,
+        "cuda": torch.cuda.device_count(),
+        "mps": int(torch.backends.mps.is_available()),
+    }.get(parsed.type, 0)
+    if (parsed.index or 0) >= present:
+        raise ValueError(
+            f"device={device!r} is not present: torch sees {torch.cuda.device_count()} CUDA devices "
+            f"and {'an' if torch.backends.mps.is_available() else 'no'} MPS device. "
+            "Pass device=None to take the best one present."
+        )
+    return str(parsed)

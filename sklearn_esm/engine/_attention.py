@@ -1,0 +1,76 @@
+"""Attention within each sequence of a packed batch, and rotary position embedding."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Runs of equally long sequences, and the rotation of each token (ESM-2 alone has one)."""
+
+    runs: list[tuple[int, int, int]]  # (first token, sequences, tokens each)
+    rotation: tuple[Tensor, Tensor] | None  # cos and sin, (tokens, 1, 1, head_dim) each
+
+
+def attend(qkv: Tensor, groups: Groups, extra: Tensor | None) -> Tensor:
+    """Softmax attention of every sequence with itself.
+
+    Parameters
+    ----------
+    qkv : Tensor of shape (tokens, 3, heads, head_dim)
+        Queries, keys and values; queries and keys are rotated in place.
+    groups : Groups
+        Where the sequences lie; those of one length are attended together.
+    extra : Tensor of shape (2, heads, head_dim), or None
+        ESM-1's ``bias_k`` and ``bias_v``: one key and value more in every sequence.
+
+    Returns
+    -------
+    Tensor of shape (tokens, heads, head_dim)
+    """
+    if groups.rotation is not None:
+        rotate(qkv[:, :2], *groups.rotation)
+    mixed = torch.empty_like(qkv[:, 0])  # (tokens, heads, head_dim)
+    for first, sequences, length in groups.runs:
+        run = slice(first, first + sequences * length)
+        # (3, sequences, heads, length, head_dim)
+        q, k, v = qkv[run].unflatten(0, (sequences, length)).permute(2, 0, 3, 1, 4)
+        if extra is not None:
+            k, v = (
+                torch.cat((part, more.expand(sequences, -1, -1).unsqueeze(2)), dim=2)
+                for part, more in zip((k, v), extra, strict=True)
+            )  # (sequences, heads, length + 1, head_dim)
+        attended = F.scaled_dot_product_attention(q, k, v)  # (sequences, heads, length, head_dim)
+        mixed[run].unflatten(0, (sequences, length)).copy_(attended.transpose(1, 2))
+    return mixed
+
+
+def rotate(qk: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Apply rotary position embedding to queries and keys, in place (Su et al. 2021)."""
+    half = qk.shape[-1] // 2
+    swapped = qk.roll(half, dims=-1)  # (tokens, 2, heads, head_dim)
+    # sin carries the minus sign of the first half, so no negated copy is made
+    return qk.mul_(cos).addcmul_(swapped, sin)  # (tokens, 2, heads, head_dim)
+
+
+class Rotary:
+    """Cosine and sine of every position's angles, from the frequencies in the checkpoint."""
+
+    def __init__(self, inverse_frequencies: Tensor, device: torch.device) -> None:
+        self._frequencies = inverse_frequencies.to(device)  # (head_dim / 2,)
+
+    def tables(self, positions: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """Cos and signed sin of ``(tokens,)`` positions, ``(tokens, 1, 1, head_dim)`` each."""
+        angles = (
+            positions[:, None, None, None].float() * self._frequencies
+        )  # (tokens, 1, 1, head_dim / 2)
+        cos, sin = angles.cos(), angles.sin()
+        return (
+            torch.cat((cos, cos), dim=-1).to(dtype),
+            torch.cat((-sin, sin), dim=-1).to(dtype),
+        )

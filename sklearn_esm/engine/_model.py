@@ -1,0 +1,157 @@
+"""The packed forward pass of the four families: ESM-2, ESM-1b, ESM-1v and ESM-1."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sklearn_esm._checkpoint import Checkpoint
+from sklearn_esm.engine._attention import Groups, Rotary, attend
+from sklearn_esm.engine._tokens import Tokens, mask_token
+
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+# a position's row in the tables of ESM-1b and ESM-1: fair-esm starts after the padding index, 1
+_FIRST_POSITION = 2
+
+
+class PackedModel:
+    """An ESM model that runs on the tokens of many sequences at once, without padding.
+
+    Holds the tensors of a checkpoint on one device, mapped from the file where dtype and device
+    allow, and never changes after it is built: threads may share it.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, device: str, dtype: str) -> None:
+        self.architecture = checkpoint.architecture
+        self.device = torch.device(device)
+        self.dtype = _DTYPES[dtype]
+        self._weights = checkpoint.weights
+        family = self.architecture.family
+        self._embedding = self._embedding_table()
+        self._norm_before = self._norm("emb_layer_norm_before") if self._has_norm_before() else None
+        self._norm_after = self._norm("emb_layer_norm_after") if family != "esm1" else None
+        self._rotary = Rotary(self._inverse_frequencies(), self.device) if family == "esm2" else None
+        self._blocks = [_Block(self, f"layers.{layer}.") for layer in range(self.architecture.layers)]
+        del self._weights
+
+    def hidden_states(self, tokens: Tokens, layers: set[int]) -> Iterator[tuple[int, Tensor]]:
+        """Yield ``(layer, (tokens, width))`` for each layer asked for, from the lowest up.
+
+        A tensor is overwritten when the next one is asked for, and no block above the highest
+        layer is run.
+        """
+        x = self._embed(tokens)  # (tokens, width)
+        if 0 in layers:
+            yield 0, x
+        if not max(layers):
+            return
+        groups = Groups(tokens.groups, self._rotate_by(tokens))
+        for layer, block in enumerate(self._blocks[: max(layers)], start=1):
+            block.forward(x, groups)
+            if layer in layers:
+                last = layer == self.architecture.layers
+                yield layer, self._norm_after(x) if last and self._norm_after else x
+
+    def _embed(self, tokens: Tokens) -> Tensor:
+        x = self._embedding[tokens.ids.to(self.device)]  # (tokens, width)
+        if self.architecture.token_dropout:
+            # fair-esm's train-time correction, which stays on at inference: 0.88 without any mask
+            x *= 1 - 0.15 * 0.8
+            if tokens.masked is not None:
+                x /= 1 - tokens.masked.to(self.device)
+        if self.architecture.family != "esm2":
+            x += self._positions(tokens).to(self.device)
+        x = x.to(self.dtype)
+        return self._norm_before(x) if self._norm_before else x
+
+    def _rotate_by(self, tokens: Tokens) -> tuple[Tensor, Tensor] | None:
+        if self._rotary is None:
+            return None
+        return self._rotary.tables(tokens.positions.to(self.device), self.dtype)
+
+    def _embedding_table(self) -> Tensor:
+        """Token embeddings in fp32, ``(vocabulary, width)``, scaled, ``<mask>`` zeroed where due."""
+        table = self._weights["embed_tokens.weight"].to(torch.float32, copy=True)
+        architecture = self.architecture
+        if architecture.family == "esm1":
+            table *= math.sqrt(architecture.width)
+        # fair-esm's loader zeroes the row of <mask> in every ESM-1b and ESM-1v
+        if architecture.token_dropout or architecture.family == "esm1b":
+            table[mask_token(architecture)] = 0
+        if architecture.family == "esm1b":
+            self._position_table = self._weights["embed_positions.weight"].float()
+        return table.to(self.device)
+
+    def _positions(self, tokens: Tokens) -> Tensor:
+        rows = tokens.positions + _FIRST_POSITION  # (tokens,)
+        if self.architecture.family == "esm1b":
+            return self._position_table[rows]  # (tokens, width)
+        # sinusoidal, with fair-esm's spacing of the frequencies
+        half = self.architecture.width // 2
+        rates = torch.exp(torch.arange(half) * -(math.log(10000) / (half - 1)))  # (width / 2,)
+        angles = rows[:, None].float() * rates  # (tokens, width / 2)
+        return torch.cat((angles.sin(), angles.cos()), dim=1)  # (tokens, width)
+
+    def _inverse_frequencies(self) -> Tensor:
+        """The rotary frequencies of the file, which holds them rounded: never recompute them."""
+        name = "self_attn.rot_emb.inv_freq"
+        tables = [self._weights[f"layers.{i}.{name}"] for i in range(self.architecture.layers)]
+        if any(not torch.equal(table, tables[0]) for table in tables):
+            raise ValueError("The rotary frequencies differ between blocks, as in no ESM-2 model.")
+        return tables[0].float()
+
+    def _has_norm_before(self) -> bool:
+        return self.architecture.family == "esm1b" and "emb_layer_norm_before.weight" in self._weights
+
+    def tensor(self, name: str) -> Tensor:
+        return self._weights[name].to(self.device, self.dtype)
+
+    def _norm(self, name: str) -> _Norm:
+        # ESM-1 writes its norm in TensorFlow's style, with a far smaller epsilon
+        epsilon = 1e-12 if self.architecture.family == "esm1" else 1e-5
+        return _Norm(self.tensor(f"{name}.weight"), self.tensor(f"{name}.bias"), epsilon)
+
+
+class _Norm:
+    def __init__(self, weight: Tensor, bias: Tensor, epsilon: float) -> None:
+        self.weight, self.bias, self.epsilon = weight, bias, epsilon
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return F.layer_norm(x, self.weight.shape, self.weight, self.bias, self.epsilon)
+
+
+class _Block:
+    """One transformer block, pre-norm: attention and a feed-forward network, each added to x."""
+
+    def __init__(self, model: PackedModel, prefix: str) -> None:
+        def pair(name: str) -> tuple[Tensor, Tensor]:
+            # transposed as views: the matrix product reads either order
+            return model.tensor(f"{prefix}{name}.weight").T, model.tensor(f"{prefix}{name}.bias")
+
+        self.heads = model.architecture.heads
+        self.norm_attention = model._norm(f"{prefix}self_attn_layer_norm")
+        self.norm_feed = model._norm(f"{prefix}final_layer_norm")
+        parts = [pair(f"self_attn.{name}_proj") for name in "qkv"]
+        self.qkv = torch.cat([weight for weight, _ in parts], dim=1)  # (width, 3 width)
+        self.qkv_bias = torch.cat([bias for _, bias in parts])
+        self.out, self.out_bias = pair("self_attn.out_proj")
+        self.up, self.up_bias = pair("fc1")
+        self.down, self.down_bias = pair("fc2")
+        self.extra = None
+        if model.architecture.family == "esm1":
+            extra = [model.tensor(f"{prefix}self_attn.bias_{name}") for name in "kv"]
+            self.extra = torch.stack([e.view(self.heads, -1) for e in extra])  # (2, heads, head_dim)
+
+    def forward(self, x: Tensor, groups: Groups) -> None:
+        """Run the block on ``x`` ``(tokens, width)``, in place."""
+        width = x.shape[1]
+        qkv = torch.addmm(self.qkv_bias, self.norm_attention(x), self.qkv)  # (tokens, 3 width)
+        heads = qkv.view(-1, 3, self.heads, width // self.heads)  # (tokens, 3, heads, head_dim)
+        mixed = attend(heads, groups, self.extra).view(-1, width)  # (tokens, width)
+        x.addmm_(mixed, self.out).add_(self.out_bias)
+        raised = F.gelu(torch.addmm(self.up_bias, self.norm_feed(x), self.up))  # (tokens, 4 width)
+        x.addmm_(raised, self.down).add_(self.down_bias)

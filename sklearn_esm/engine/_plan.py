@@ -1,0 +1,82 @@
+"""Which sequences go through the model together, and how an overlong one is cut into windows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Work that is done in one go: either a batch of whole sequences, or one sequence in windows.
+
+    ``rows`` are the numbers the sequences had in the list that was planned. ``windows`` are
+    ``(start, first kept, end of kept)`` in residues of the sequence, ``window_length`` long each.
+    """
+
+    rows: tuple[int, ...]
+    sequences: tuple[str, ...]
+    windows: tuple[tuple[int, int, int], ...] = ()
+    window_length: int = 0
+
+    @property
+    def residues(self) -> int:
+        return sum(map(len, self.sequences))
+
+
+def plan_units(
+    sequences: Sequence[str], batch_tokens: int, window_length: int | None = None
+) -> list[Unit]:
+    """Batches of at most ``batch_tokens`` tokens, sorted by length so that equal lengths meet.
+
+    The longest come first: what needs most memory fails first, and the last units, over which
+    workers race, are the small ones. A sequence that is longer than ``window_length`` becomes a
+    unit of its own, and so does one that is over ``batch_tokens``.
+    """
+    units: list[Unit] = []
+    rows: list[int] = []
+    tokens = 0
+    for row in sorted(range(len(sequences)), key=lambda row: -len(sequences[row])):
+        sequence = sequences[row]
+        if window_length is not None and len(sequence) > window_length:
+            windows = cut_windows(len(sequence), window_length)
+            units.append(Unit((row,), (sequence,), windows, window_length))
+            continue
+        length = len(sequence) + 2
+        if rows and tokens + length > batch_tokens:
+            units.append(_batch(sequences, rows))
+            rows, tokens = [], 0
+        rows.append(row)
+        tokens += length
+    if rows:
+        units.append(_batch(sequences, rows))
+    return units
+
+
+def cut_windows(residues: int, length: int) -> tuple[tuple[int, int, int], ...]:
+    """Windows over ``residues`` that overlap by half at least, with the part to keep of each.
+
+    Every residue is kept from the window in which it lies farthest from both ends, the earlier
+    one where two are equal. The first and the last residue have no choice.
+
+    Returns
+    -------
+    tuple of (start, first kept, end of kept)
+        All counted in residues of the sequence; the kept parts follow each other without a gap.
+
+    Examples
+    --------
+    >>> cut_windows(10, 4)
+    ((0, 0, 3), (2, 3, 5), (4, 5, 7), (6, 7, 10))
+    """
+    step = max(1, length // 2)
+    last = residues - length
+    starts = [*range(0, last, step), last]
+    # the residue in the middle of an overlap is as central in one window as in the other
+    bounds = [0, *((a + b + length) // 2 for a, b in pairwise(starts)), residues]
+    return tuple(zip(starts, bounds[:-1], bounds[1:], strict=True))
+
+
+def _batch(sequences: Sequence[str], rows: list[int]) -> Unit:
+    return Unit(tuple(rows), tuple(sequences[row] for row in rows))
