@@ -1,0 +1,91 @@
+"""Check the parameters of an estimator, and resolve layers and poolings against its model."""
+
+from __future__ import annotations
+
+import numbers
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from sklearn_esm._checkpoint import Architecture
+from sklearn_esm._pooling import POOLINGS, Pooling, pooling_name
+
+_CHOICES = {
+    "overlong": ("error", "truncate", "window"),
+    "invalid": ("error", "unknown", "mask", "drop"),
+    "missing": ("error", "nan"),
+    "dtype": ("float32", "bfloat16", "float16"),
+    "cache": (None, "memory"),
+}
+
+
+def check_parameters(estimator: Any) -> None:
+    """Raise ValueError or TypeError for a parameter that needs no model to be seen wrong."""
+    if not isinstance(estimator.model, (str, os.PathLike)):
+        raise TypeError(
+            f"model={estimator.model!r} is a {type(estimator.model).__name__}. Pass a model's name, "
+            "or the path of a .pt checkpoint."
+        )
+    for name, allowed in _CHOICES.items():
+        value = getattr(estimator, name)
+        if not (value is None or isinstance(value, str)) or value not in allowed:
+            raise ValueError(
+                f"{name}={value!r} is unknown. Pass one of {', '.join(map(repr, allowed))}."
+            )
+    for name in ("max_length", "batch_tokens"):
+        value = getattr(estimator, name)
+        if value is not None and not (_is_int(value) and value > 0):
+            raise ValueError(f"{name}={value!r} is neither None nor a positive integer.")
+
+
+def resolve_layers(layer: Any, n_layers: int) -> list[int]:
+    """Layers counted from 0, in the order given."""
+    if isinstance(layer, str) and layer == "all":
+        return list(range(n_layers + 1))
+    given = [layer] if _is_int(layer) else layer
+    if isinstance(given, str) or not isinstance(given, (Sequence, np.ndarray)) or not len(given):
+        raise ValueError(f"layer={layer!r} is neither an integer, a list of them, nor 'all'.")
+    layers = []
+    for number in given:
+        if not _is_int(number) or not -n_layers - 1 <= number <= n_layers:
+            raise ValueError(
+                f"layer={layer!r}: {number!r} is none of this model's layers. It has {n_layers} blocks: "
+                f"pass 0 to {n_layers}, or -1 to {-n_layers - 1} from the end."
+            )
+        layers.append(int(number) % (n_layers + 1))
+    repeated = {number for number in layers if layers.count(number) > 1}
+    if repeated:
+        raise ValueError(f"layer={layer!r} names layer {min(repeated)} more than once.")
+    return layers
+
+
+def resolve_poolings(
+    pooling: Pooling | Sequence[Pooling] | None, architecture: Architecture
+) -> list[Pooling]:
+    """The poolings in the order given; an empty list where residues are not pooled."""
+    if pooling is None:
+        return []
+    given: list[Any] = [pooling] if isinstance(pooling, str) or callable(pooling) else list(pooling)
+    if not given:
+        raise ValueError("pooling is an empty list. Pass None for the states of the residues.")
+    for one in given:
+        if not callable(one) and one not in POOLINGS:
+            raise ValueError(
+                f"pooling={pooling!r}: {one!r} is unknown. Pass one of "
+                f"{', '.join(map(repr, POOLINGS))}, a function, a list of them, or None."
+            )
+        if one == "eos" and not architecture.has_eos:
+            raise ValueError("pooling='eos': ESM-1 has no EOS token. Pass 'bos' or 'mean'.")
+    names = [pooling_name(one) for one in given]
+    repeated = [name for name in names if names.count(name) > 1]
+    if repeated:
+        raise ValueError(
+            f"pooling={pooling!r} has {repeated[0]!r} more than once, and features are named by it."
+        )
+    return given
+
+
+def _is_int(value: object) -> bool:
+    return isinstance(value, numbers.Integral) and not isinstance(value, (bool, np.bool_))
