@@ -1,0 +1,118 @@
+import builtins
+from itertools import combinations
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+from sklearn_esm.datasets import load_peptides
+
+PEPTIDES = load_peptides()
+
+
+def best_ungapped_identity(a, b):
+    """Matches over the length of the shorter one, in the best of all ungapped alignments."""
+    short, long = sorted((a, b), key=len)
+    matches = max(
+        sum(
+            residue == long[offset + i] for i, residue in enumerate(short) if 0 <= offset + i < len(long)
+        )
+        for offset in range(1 - len(short), len(long))
+    )
+    return matches / len(short)
+
+
+def test_classes_are_balanced():
+    assert PEPTIDES.target_names.tolist() == ["hormone/neuropeptide", "antimicrobial"]
+    assert np.bincount(PEPTIDES.target).tolist() == [154, 152]
+    assert PEPTIDES.data.shape == PEPTIDES.names.shape == PEPTIDES.organisms.shape == (306,)
+
+
+@pytest.mark.parametrize(
+    ("name", "organism", "sequence", "target"),
+    [
+        ("Magainin-2", "Xenopus laevis", "GIGKFLHSAKKFGKAFVGEIMNS", 1),
+        ("Melittin", "Apis mellifera", "GIGAVLKVLTTGLPALISWIKRKRQQ", 1),
+        ("LL-37", "Homo sapiens", "LLGDFFRKSKEKIGKEFKRIVQRIKDFLRNLVPRTES", 1),
+        ("HNP-1", "Homo sapiens", "ACYCRIPACIAGERRYGTCIYQGRLWAFCC", 1),
+        ("Indolicidin", "Bos taurus", "ILPWKWPWWPWRR", 1),
+        ("Protegrin-1", "Sus scrofa", "RGGRLCYCRRRFCVCVGR", 1),
+        ("Glucagon", "Homo sapiens", "HSQGTFTSDYSKYLDSRRAQDFVQWLMNT", 0),
+        ("Oxytocin", "Homo sapiens", "CYIQNCPLG", 0),
+        ("Somatostatin-14", "Homo sapiens", "AGCKNFFWKTFTSC", 0),
+        ("Neuropeptide Y", "Homo sapiens", "YPSKPDNPGEDAPAEDMARYYSALRHYINLITRQRY", 0),
+        ("Bombesin", "Bombina bombina", "QQRLGNQWAVGHLM", 0),
+        ("Proctolin", "Periplaneta americana", "RYLPT", 0),
+    ],
+)
+def test_well_known_facts(name, organism, sequence, target):
+    (row,) = np.flatnonzero(PEPTIDES.names == name)
+    assert PEPTIDES.data[row] == sequence
+    assert PEPTIDES.organisms[row] == organism
+    assert PEPTIDES.target[row] == target
+
+
+def test_sequences_are_standard_residues():
+    assert set("".join(PEPTIDES.data)) == set("ACDEFGHIKLMNPQRSTVWY")
+    lengths = [len(sequence) for sequence in PEPTIDES.data]
+    assert (min(lengths), max(lengths)) == (5, 60)
+
+
+def test_names_and_sequences_are_unique():
+    assert len(set(PEPTIDES.data)) == len(set(PEPTIDES.names)) == 306
+
+
+@pytest.mark.parametrize("target", [0, 1])
+def test_no_near_duplicates(target):
+    for a, b in combinations(PEPTIDES.data[PEPTIDES.target == target], 2):
+        assert a not in b
+        assert b not in a
+        assert best_ungapped_identity(a, b) <= 0.8, (a, b)
+
+
+def test_every_row_is_complete():
+    frame = load_peptides(as_frame=True).frame
+    columns = ["sequence", "target", "name", "organism", "uniprot", "source"]
+    assert frame.columns.tolist() == columns
+    # the accession may be missing, nothing else
+    assert (frame.drop(columns="uniprot") != "").all(axis=None)
+    assert (frame["uniprot"] != "").sum() == 111
+    assert frame["organism"].str.match(r"[A-Z][a-z]+ [a-z]+( [a-z]+)?$").all()
+
+
+def test_data_and_target_alone():
+    X, y = load_peptides(return_X_y=True)
+    assert_array_equal(X, PEPTIDES.data)
+    assert_array_equal(y, PEPTIDES.target)
+
+
+def test_as_frame():
+    bunch = load_peptides(as_frame=True)
+    assert bunch.data.columns.tolist() == bunch.feature_names == ["sequence"]
+    assert_array_equal(bunch.data["sequence"], PEPTIDES.data)
+    assert bunch.target.name == "target"
+    assert_array_equal(bunch.target, PEPTIDES.target)
+    X, y = load_peptides(return_X_y=True, as_frame=True)
+    assert X.equals(bunch.data)
+    assert y.equals(bunch.target)
+
+
+def test_arrays_come_without_pandas(monkeypatch):
+    real_import = builtins.__import__
+
+    def without_pandas(name, *args, **kwargs):
+        if name.partition(".")[0] == "pandas":
+            raise ImportError(name)
+        return real_import(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", without_pandas)
+    assert load_peptides().frame is None
+    with pytest.raises(ImportError, match=r"pip install \"sklearn-esm\[pandas\]\""):
+        load_peptides(as_frame=True)
+
+
+def test_description_is_frank():
+    assert "length alone gives a ROC AUC of 0.74" in PEPTIDES.DESCR
+    assert "What it does not say" in PEPTIDES.DESCR
+    with open(PEPTIDES.filename, encoding="utf-8") as handle:
+        assert sum(1 for _ in handle) == 307
