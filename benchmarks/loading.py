@@ -1,0 +1,77 @@
+"""Seconds and peak memory to load a checkpoint: this package beside fair-esm's loader.
+
+Usage: ``python benchmarks/loading.py [--shape 650M]``. Writes a random checkpoint of that shape to a
+temporary folder (2.6 GB for 650M), reads it once so that both find it in the page cache, and loads it
+in a process of its own for each. fair-esm's own ``torch.load`` fails on torch 2.6 and newer, so it is
+given ``weights_only=False``, as people do; the rest is its code.
+"""
+
+import argparse
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+TESTS = Path(__file__).parents[1] / "tests"
+SHAPES = {"8M": (6, 320, 20), "150M": (30, 640, 20), "650M": (33, 1280, 20)}
+
+MEASURE = """
+import resource, sys, time
+from pathlib import Path
+import torch, esm
+import sklearn_esm._registry, sklearn_esm.engine
+path = Path(sys.argv[1])
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+started = time.perf_counter()
+{load}
+seconds = time.perf_counter() - started
+print(seconds, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**10)
+"""
+LOADERS = {
+    "sklearn-esm": 'model = sklearn_esm._registry.loaded_model(path, "cpu", "float32")',
+    "fair-esm": (
+        "import warnings; warnings.simplefilter('ignore')\n"
+        "data = torch.load(path, map_location='cpu', weights_only=False)\n"
+        "model, alphabet = esm.pretrained.load_model_and_alphabet_core('esm2', data)"
+    ),
+}
+SAVE = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from fair_esm_oracle import save_random_checkpoint
+layers, width, heads = map(int, sys.argv[3:])
+save_random_checkpoint(Path(sys.argv[2]), "esm2", layers=layers, width=width, heads=heads)
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--shape", choices=SHAPES, default="650M")
+    parser.add_argument("--repeats", type=int, default=3)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "random.pt"
+        run(SAVE, str(TESTS), str(path), *map(str, SHAPES[options.shape]))
+        with path.open("rb") as file:
+            while file.read(1 << 24):
+                pass
+        print(f"ESM-2 {options.shape} shape, {path.stat().st_size / 2**20:,.0f} MiB on disk")
+        measured: dict[str, list[list[float]]] = {name: [] for name in LOADERS}
+        for _ in range(options.repeats):
+            for name, load in LOADERS.items():
+                output = run(MEASURE.format(load=load), str(path))
+                measured[name].append([float(number) for number in output.split()])
+    for name, results in measured.items():
+        seconds, memory = (statistics.median(column) for column in zip(*results, strict=True))
+        print(f"{name:12} {seconds:6.2f} s, peak memory grew by {memory:6,.0f} MiB")
+
+
+def run(code: str, *arguments: str) -> str:
+    command = [sys.executable, "-c", code, *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+if __name__ == "__main__":
+    main()
