@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 # a search over models keeps the two latest; the tensors of older ones are only mapped files
 MAX_MODELS = 2
 
-_models: OrderedDict[tuple[str, str, str], PackedModel] = OrderedDict()
+_models: OrderedDict[tuple[str, int, int, str, str], PackedModel] = OrderedDict()
 _lock = threading.Lock()
 
 
@@ -24,7 +24,10 @@ def loaded_model(path: Path, device: str, dtype: str) -> PackedModel:
     """The model of a checkpoint on a device, read at the first call and shared after it."""
     from sklearn_esm.engine import PackedModel
 
-    key = (fingerprint(path), device, dtype)
+    # not by content alone: the model is mapped from this very file, which may be overwritten in
+    # place while a copy of it, or its backup put back, has the former fingerprint
+    status = path.stat()
+    key = (fingerprint(path), status.st_ino, status.st_mtime_ns, device, dtype)
     with _lock:
         if key not in _models:
             _models[key] = PackedModel(read_checkpoint(path), device, dtype)

@@ -38,6 +38,7 @@ class PackedModel:
         self._blocks = [_Block(self, f"layers.{layer}.") for layer in range(self.architecture.layers)]
         del self._weights
 
+    @torch.inference_mode()
     def hidden_states(self, tokens: Tokens, layers: set[int]) -> Iterator[tuple[int, Tensor]]:
         """Yield ``(layer, (tokens, width))`` for each layer asked for, from the lowest up.
 

@@ -30,17 +30,17 @@ def run_unit(
     model: PackedModel, unit: Unit, layers: Sequence[int], batch_tokens: int
 ) -> Iterator[Block]:
     """Hidden states of a unit's sequences at every layer named."""
-    with torch.inference_mode():
-        if unit.windows:
-            yield from _run_windows(model, unit, layers, batch_tokens)
-        else:
-            yield from _run_batch(model, unit.rows, unit.sequences, layers)
+    if unit.windows:
+        yield from _run_windows(model, unit, layers, batch_tokens)
+    else:
+        yield from _run_batch(model, unit.rows, unit.sequences, layers)
 
 
 def _run_batch(
     model: PackedModel, rows: Sequence[int], sequences: Sequence[str], layers: Sequence[int]
 ) -> Iterator[Block]:
     tokens = tokenise(sequences, model.architecture)
+    # as a decorator, inference mode is left at each yield: a user's pooling function is not in it
     for layer, tensor in model.hidden_states(tokens, set(layers)):
         hidden = tensor.float().cpu().numpy()  # (tokens, width)
         first_row = 0
