@@ -3,7 +3,7 @@
 import pytest
 from fair_esm_oracle import FAMILIES, save_random_checkpoint
 
-from sklearn_esm import _cache
+from sklearn_esm import _cache, engine
 
 
 @pytest.fixture(scope="session")
@@ -22,3 +22,17 @@ def no_download(monkeypatch):
 @pytest.fixture(autouse=True)
 def empty_cache():
     _cache.MEMORY_CACHE.clear()
+
+
+@pytest.fixture
+def embedded(monkeypatch):
+    """The sequences that reach the model in this process: a list that grows with every one."""
+    sequences = []
+    run_unit = engine.run_unit
+
+    def counting(model, unit, *rest):
+        sequences.extend(unit.sequences)
+        return run_unit(model, unit, *rest)
+
+    monkeypatch.setattr(engine, "run_unit", counting)
+    return sequences
