@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _PREFIX = re.compile(r"^(encoder\.|decoder\.)?(sentence_encoder\.)?")
+_LAYER = re.compile(r"layers\.(\d+)\.", re.ASCII)
 _READABLE_ARCHITECTURES = {"roberta_large": "esm1b", "protein_bert_base": "esm1"}
 _OTHER_ARCHITECTURES = {
     "msa_transformer": "an MSA Transformer, which reads alignments",
@@ -144,13 +145,14 @@ def read_checkpoint(path: Path) -> Checkpoint:
             f"{path} is no checkpoint in fair-esm's format: it has no 'model' dictionary. Pass a file "
             "downloaded from fair-esm or saved the same way."
         )
-    weights = {_PREFIX.sub("", name): tensor for name, tensor in data["model"].items()}
     try:
+        weights = {_PREFIX.sub("", name): tensor for name, tensor in data["model"].items()}
         architecture = _architecture(path, data, weights)
         _check_tensors(path, architecture, weights)
-    except (AttributeError, KeyError, IndexError) as error:
+    except (AttributeError, KeyError, IndexError, TypeError) as error:
+        reason = f"{error} is missing" if isinstance(error, KeyError) else error
         raise ValueError(
-            f"{path} is no complete checkpoint of an ESM sequence model: {error} is missing. "
+            f"{path} is no complete checkpoint of an ESM sequence model: {reason}. "
             "Download or copy the file again."
         ) from error
     return Checkpoint(path, architecture, weights)
@@ -164,7 +166,7 @@ def _load_weights_only(path: Path) -> Any:
     try:
         with torch.serialization.safe_globals([argparse.Namespace]):
             return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
-    except FileNotFoundError:
+    except (FileNotFoundError, PermissionError, MemoryError):
         raise
     except pickle.UnpicklingError as error:
         refused = re.search(r"GLOBAL ([\w.]+)", str(error))
@@ -173,18 +175,17 @@ def _load_weights_only(path: Path) -> Any:
             f"{path} was refused, and nothing in it was run: {what}. A checkpoint may hold only "
             "tensors, plain containers and argparse.Namespace; get the file from a source you trust."
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+    except Exception as error:  # a damaged file makes torch's readers fail in every way there is
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ValueError(
             f"{path} cannot be read as a PyTorch checkpoint; it is damaged, cut short or another kind "
-            f"of file ({str(error).splitlines()[0]}). Download or copy it again."
+            f"of file ({reason}). Download or copy it again."
         ) from error
 
 
 def _architecture(path: Path, data: Mapping[str, Any], weights: Mapping[str, Tensor]) -> Architecture:
     """Decide by content, never by file name: fair-esm takes a renamed ESM-2 file for an ESM-1b."""
-    layers = 1 + max(
-        (int(name.split(".")[1]) for name in weights if name.startswith("layers.")), default=-1
-    )
+    layers = 1 + max((int(found[1]) for name in weights if (found := _LAYER.match(name))), default=-1)
     max_length = None
     if "cfg" in data:
         family, settings = "esm2", vars(data["cfg"]["model"])
@@ -227,8 +228,8 @@ def _check_tensors(path: Path, architecture: Architecture, weights: Mapping[str,
             f"{path} is no complete checkpoint of an ESM sequence model: {len(missing) or 'all'} of its "
             f"tensors are missing ({', '.join(missing[:3]) or 'layers.0'}...). Download it again."
         )
-    if architecture.width % architecture.heads:
+    if architecture.heads < 1 or architecture.width % architecture.heads:
         raise ValueError(
             f"{path} says {architecture.heads} attention heads, which does not divide its width of "
-            f"{architecture.width}."
+            f"{architecture.width}. Download or copy the file again."
         )

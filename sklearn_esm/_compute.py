@@ -23,7 +23,7 @@ from sklearn_esm._registry import loaded_model
 from sklearn_esm._sequences import shorten
 
 if TYPE_CHECKING:
-    from sklearn_esm.engine import Unit
+    from sklearn_esm.engine import Block, Unit
 
 # tokens in a forward pass: few enough for a processor's cache, many enough to fill a GPU
 _BATCH_TOKENS = {"cpu": 2048, "mps": 8192, "cuda": 32768}
@@ -162,28 +162,26 @@ def _run(request: Request, unit: Unit) -> list[_Result]:
     has_eos = request.architecture.has_eos
     results = []
     for block in run_unit(model, unit, request.layers, request.tokens_per_batch):
+        _check_finite(request, unit, block)
         if not request.poolings:
             states = residue_states(block.hidden, has_eos).copy()
             results.append(_Result(block.rows, block.layer, 0, states))
         for number, pooling in enumerate(request.poolings):
             vectors = pool(block.hidden, pooling, has_eos)
             results.append(_Result(block.rows, block.layer, number, vectors))
-    _check_finite(request, unit, results)
     return results
 
 
-def _check_finite(request: Request, unit: Unit, results: list[_Result]) -> None:
-    for result in results:
-        if request.poolings and not isinstance(request.poolings[result.pooling], str):
-            continue  # a user's function may return what it likes
-        if np.isfinite(result.values).all():
-            continue
-        finite = [bool(np.isfinite(values).all()) for values in result.values]
-        sequence = unit.sequences[unit.rows.index(result.rows[finite.index(False)])]
-        raise ValueError(
-            f"The states of {shorten(sequence)} ({len(sequence)} residues) at layer {result.layer} are "
-            f"not finite in {request.dtype}. {_WIDER[request.dtype]}"
-        )
+def _check_finite(request: Request, unit: Unit, block: Block) -> None:
+    # before pooling: a maximum would hide -inf, and a mean of inf and -inf makes numpy warn
+    if np.isfinite(block.hidden).all():
+        return
+    finite = np.isfinite(block.hidden).all(axis=(1, 2))  # (sequences,)
+    sequence = unit.sequences[unit.rows.index(block.rows[finite.argmin()])]
+    raise ValueError(
+        f"The states of {shorten(sequence)} ({len(sequence)} residues) at layer {block.layer} are "
+        f"not finite in {request.dtype}. {_WIDER[request.dtype]}"
+    )
 
 
 _WIDER = {
