@@ -204,6 +204,7 @@ class ESMEmbeddingTransformer(TransformerMixin, BaseEstimator):
         self.embedding_dim_ = architecture.width
         self.layers_ = layers
         self.model_fingerprint_ = fingerprint(path)
+        self._poolings = poolings
         self._n_features_out = (
             sum(pooled_width(pooling, architecture.width) for pooling in poolings) * len(layers)
             if poolings
@@ -241,11 +242,10 @@ class ESMEmbeddingTransformer(TransformerMixin, BaseEstimator):
                 f"{self.model_fingerprint_[:12]}...). Fit again, or put the former file back."
             )
         sequences = self._sequences(X, architecture)
-        poolings = resolve_poolings(self.pooling, architecture)
-        request = self._request(path, architecture, self.layers_, poolings)
+        request = self._request(path, architecture, self.layers_, self._poolings)
         # a dict keeps the order of first appearance, and one row per distinct sequence
         row_of = {sequence: row for row, sequence in enumerate(_distinct(sequences))}
-        if not poolings:
+        if not self._poolings:
             return self._residues(request, sequences, row_of)
         vectors = np.empty((0, self._n_features_out), dtype=np.float32)
         if row_of:
@@ -325,17 +325,15 @@ class ESMEmbeddingTransformer(TransformerMixin, BaseEstimator):
             With ``pooling=None`` the one name of the column of arrays.
         """
         check_is_fitted(self)
-        architecture = self._model()[1]
-        poolings = resolve_poolings(self.pooling, architecture)
         label = model_label(self.model)
-        if not poolings:
+        if not self._poolings:
             layers = "_".join(f"L{layer}" for layer in self.layers_)
             return np.array([f"{label}_{layers}_residues"], dtype=object)
         names = [
             f"{label}_L{layer}_{pooling_name(pooling)}_{number:04d}"
             for layer in self.layers_
-            for pooling in poolings
-            for number in range(pooled_width(pooling, architecture.width))
+            for pooling in self._poolings
+            for number in range(pooled_width(pooling, self.embedding_dim_))
         ]
         return np.array(names, dtype=object)
 

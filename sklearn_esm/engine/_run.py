@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from sklearn_esm.engine._model import PackedModel
 from sklearn_esm.engine._plan import Unit
