@@ -67,7 +67,9 @@ def resolve_poolings(
     """The poolings in the order given; an empty list where residues are not pooled."""
     if pooling is None:
         return []
-    given: list[Any] = [pooling] if isinstance(pooling, str) or callable(pooling) else list(pooling)
+    given: list[Any] = [pooling]
+    if isinstance(pooling, (Sequence, np.ndarray)) and not isinstance(pooling, str):
+        given = list(pooling)
     if not given:
         raise ValueError("pooling is an empty list. Pass None for the states of the residues.")
     for one in given:

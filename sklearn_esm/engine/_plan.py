@@ -73,8 +73,8 @@ def cut_windows(residues: int, length: int) -> tuple[tuple[int, int, int], ...]:
     step = max(1, length // 2)
     last = residues - length
     starts = [*range(0, last, step), last]
-    # the residue in the middle of an overlap is as central in one window as in the other
-    bounds = [0, *((a + b + length) // 2 for a, b in pairwise(starts)), residues]
+    # the residue in the middle of an odd overlap is as central in both windows: the earlier keeps it
+    bounds = [0, *((a + b + length + 1) // 2 for a, b in pairwise(starts)), residues]
     return tuple(zip(starts, bounds[:-1], bounds[1:], strict=True))
 
 

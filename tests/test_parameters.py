@@ -1,0 +1,289 @@
+"""Parameters that are wrong, by message, and those that must not change the numbers, by value."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from fair_esm_oracle import FAMILIES, LAYERS, assert_faithful, save_random_checkpoint
+from joblib import parallel_config
+from numpy.testing import assert_array_equal
+
+from sklearn_esm import ESMEmbeddingTransformer, _embedding
+from sklearn_esm._cache import MEMORY_CACHE
+
+SEQUENCES = [
+    "MKTAYIAKQRQISFVKSHFSRQLEERLGLIEVQAPIL",
+    "A",
+    "KA<mask>ISQ",
+    "GLDALQITV",
+    "QITVGLDAL",
+    "GIGKFLHSAKKFGKAFVGEIMNS",
+]
+
+
+def embed(path, sequences=SEQUENCES, **parameters):
+    return ESMEmbeddingTransformer(path, **{"cache": None, **parameters}).fit_transform(sequences)
+
+
+# wrong ones
+
+LAYERS_OF_THREE = "It has 3 blocks: pass 0 to 3, or -1 to -4 from the end."
+NO_LAYER = "is neither an integer, a list of them, nor 'all'."
+POOLINGS = "Pass one of 'mean', 'max', 'min', 'sum', 'std', 'bos', 'eos', a function, a list of them"
+NO_COUNT = "is neither None nor a positive integer."
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"layer": 4}, f"layer=4: 4 is none of this model's layers. {LAYERS_OF_THREE}"),
+        ({"layer": -5}, f"layer=-5: -5 is none of this model's layers. {LAYERS_OF_THREE}"),
+        ({"layer": [0, 7]}, f"layer=[0, 7]: 7 is none of this model's layers. {LAYERS_OF_THREE}"),
+        ({"layer": [True]}, f"layer=[True]: True is none of this model's layers. {LAYERS_OF_THREE}"),
+        ({"layer": [1, 1]}, "layer=[1, 1] names layer 1 more than once."),
+        ({"layer": [-1, 3]}, "layer=[-1, 3] names layer 3 more than once."),
+        ({"layer": "first"}, f"layer='first' {NO_LAYER}"),
+        ({"layer": True}, f"layer=True {NO_LAYER}"),
+        ({"layer": 1.0}, f"layer=1.0 {NO_LAYER}"),
+        ({"layer": []}, f"layer=[] {NO_LAYER}"),
+        ({"layer": None}, f"layer=None {NO_LAYER}"),
+        ({"pooling": "avg"}, f"pooling='avg': 'avg' is unknown. {POOLINGS}"),
+        ({"pooling": ["max", "avg"]}, f"pooling=['max', 'avg']: 'avg' is unknown. {POOLINGS}"),
+        ({"pooling": ["max", None]}, f"pooling=['max', None]: None is unknown. {POOLINGS}"),
+        ({"pooling": 3}, f"pooling=3: 3 is unknown. {POOLINGS}"),
+        ({"pooling": []}, "pooling is an empty list. Pass None for the states of the residues."),
+        ({"pooling": ["max", "max"]}, "pooling=['max', 'max'] has 'max' more than once"),
+        ({"batch_tokens": 0}, f"batch_tokens=0 {NO_COUNT}"),
+        ({"batch_tokens": True}, f"batch_tokens=True {NO_COUNT}"),
+        ({"max_length": 0}, f"max_length=0 {NO_COUNT}"),
+        ({"max_length": -3}, f"max_length=-3 {NO_COUNT}"),
+        ({"max_length": 10.0}, f"max_length=10.0 {NO_COUNT}"),
+        ({"dtype": "int8"}, "dtype='int8' is unknown. Pass one of 'float32', 'bfloat16', 'float16'."),
+        ({"overlong": "cut"}, "overlong='cut' is unknown. Pass one of 'error', 'truncate', 'window'."),
+        ({"invalid": "X"}, "invalid='X' is unknown. Pass one of 'error', 'unknown', 'mask', 'drop'."),
+        ({"missing": "drop"}, "missing='drop' is unknown. Pass one of 'error', 'nan'."),
+        ({"missing": np.nan}, "missing=nan is unknown. Pass one of 'error', 'nan'."),
+        ({"cache": "/some/folder"}, "cache='/some/folder' is unknown. Pass one of None, 'memory'."),
+    ],
+    ids=lambda value: str(value) if isinstance(value, dict) else "",
+)
+def test_a_wrong_parameter_is_refused_when_fitting(checkpoints, parameters, message):
+    transformer = ESMEmbeddingTransformer(checkpoints["esm2"].path, **parameters)
+    with pytest.raises(ValueError, match=re.escape(message)) as error:
+        transformer.fit(["MKT"])
+    assert str(error.value).startswith(message)
+
+
+@pytest.mark.parametrize("model", [3, None, b"esm2_t6_8M_UR50D"])
+def test_a_model_that_is_no_name_is_refused(model):
+    with pytest.raises(TypeError, match=r"Pass a model's name, or the path of a \.pt") as error:
+        ESMEmbeddingTransformer(model).fit(["MKT"])
+    assert str(error.value).startswith(f"model={model!r} is a {type(model).__name__}. ")
+
+
+def test_a_missing_checkpoint_is_named_when_fitting(tmp_path):
+    with pytest.raises(FileNotFoundError, match="There is no checkpoint at") as error:
+        ESMEmbeddingTransformer(tmp_path / "absent.pt").fit(["MKT"])
+    assert str(tmp_path / "absent.pt") in str(error.value)
+
+
+@pytest.mark.parametrize("pooling", ["eos", ["mean", "eos"]])
+def test_esm1_has_no_eos_to_pool(checkpoints, pooling):
+    with pytest.raises(ValueError, match="pooling='eos': ESM-1 has no EOS token") as error:
+        embed(checkpoints["esm1"].path, pooling=pooling)
+    assert "Pass 'bos' or 'mean'." in str(error.value)
+
+
+def test_a_parameter_set_wrong_after_fit_is_refused(checkpoints):
+    transformer = ESMEmbeddingTransformer(checkpoints["esm2"].path).fit(["MKT"])
+    with pytest.raises(ValueError, match="dtype='int8' is unknown"):
+        transformer.set_params(dtype="int8").transform(["MKT"])
+
+
+@pytest.mark.parametrize(
+    "layer", [[1, 3], (1, 3), range(1, 4, 2), np.array([1, 3]), [-3, -1], [np.int64(1), 3]], ids=repr
+)
+def test_layers_come_as_any_list_of_integers(checkpoints, layer):
+    transformer = ESMEmbeddingTransformer(checkpoints["esm2"].path, layer=layer, cache=None)
+    expected = np.hstack([embed(checkpoints["esm2"].path, layer=number) for number in (1, 3)])
+    assert_faithful(transformer.fit_transform(SEQUENCES), expected)
+    assert transformer.layers_ == [1, 3]
+
+
+def test_all_layers_are_those_from_0_to_the_last(checkpoints):
+    path = checkpoints["esm2"].path
+    expected = np.hstack([embed(path, layer=layer) for layer in range(LAYERS + 1)])
+    assert_faithful(embed(path, layer="all"), expected)
+
+
+# arithmetic
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("bfloat16", 2e-2), ("float16", 5e-3)])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_half_width_arithmetic_is_near_float32(checkpoints, family, dtype, tolerance):
+    exact = embed(checkpoints[family].path, layer="all")
+    actual = embed(checkpoints[family].path, layer="all", dtype=dtype)
+    assert actual.dtype == np.float32
+    difference = np.linalg.norm(actual - exact, axis=1) / np.linalg.norm(exact, axis=1)
+    assert (difference < tolerance).all()
+    assert (difference > 1e-5).all()  # or else it was float32 after all
+
+
+def test_half_width_arithmetic_takes_mask_and_windows(checkpoints):
+    parameters = {"overlong": "window", "max_length": 7, "layer": "all"}
+    exact = embed(checkpoints["esm1b"].path, **parameters)
+    actual = embed(checkpoints["esm1b"].path, dtype="bfloat16", **parameters)
+    assert np.linalg.norm(actual - exact) < 2e-2 * np.linalg.norm(exact)
+
+
+@pytest.fixture
+def immense(tmp_path):
+    """A model whose states are beyond float16 within its first block."""
+    path = save_random_checkpoint(tmp_path / "immense.pt", "esm2").path
+    contents = torch.load(path, weights_only=False)
+    for name, tensor in contents["model"].items():
+        if ".fc1." in name or ".fc2." in name:
+            tensor *= 1000
+    path.unlink()  # its tensors may be mapped
+    torch.save(contents, path)
+    return path
+
+
+@pytest.mark.parametrize("pooling", ["mean", "max", "std", None])
+def test_an_overflow_of_float16_names_the_sequence_and_the_way_out(immense, pooling):
+    with pytest.raises(ValueError, match="are not finite in float16") as error:
+        embed(immense, SEQUENCES[:2], dtype="float16", layer=[0, 1], pooling=pooling)
+    assert str(error.value) == (
+        "The states of MKTAYIAKQRQISFVKS... (37 residues) at layer 1 are not finite in float16. "
+        "Pass dtype='bfloat16' or 'float32', which reach further."
+    )
+
+
+def test_what_overflows_is_not_cached(immense):
+    with pytest.raises(ValueError, match="not finite"):
+        embed(immense, dtype="float16", cache="memory", layer=[0, 1])
+    assert MEMORY_CACHE.bytes == 0
+
+
+@pytest.mark.parametrize(("dtype", "layer"), [("bfloat16", -1), ("float32", -1), ("float16", 0)])
+def test_wider_numbers_and_lower_layers_do_not_overflow(immense, dtype, layer):
+    exact = embed(immense, layer=layer)
+    actual = embed(immense, layer=layer, dtype=dtype)
+    assert np.linalg.norm(actual - exact) < 5e-2 * np.linalg.norm(exact)
+
+
+# what must not change the numbers
+
+
+@pytest.mark.parametrize("batch_tokens", [1, 10, 45, 10**6])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_batch_tokens_do_not_change_the_values(checkpoints, family, batch_tokens):
+    path = checkpoints[family].path
+    expected = np.vstack([embed(path, [sequence], layer="all") for sequence in SEQUENCES])
+    assert_faithful(embed(path, layer="all", batch_tokens=batch_tokens), expected)
+
+
+@pytest.fixture
+def one_thread():
+    """One thread here and in every worker: how many share a product changes its last bit."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with parallel_config("loky", inner_max_num_threads=1):
+        yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_two_workers_give_the_values_of_one_to_the_bit(checkpoints):
+    path = checkpoints["esm1b"].path
+    sequences = [*SEQUENCES, 3 * SEQUENCES[0]]
+    for pooling in (["mean", "std"], None):
+        parameters = {"pooling": pooling, "batch_tokens": 30, "overlong": "window", "layer": [0, 3]}
+        one = embed(path, sequences, **parameters)
+        two = embed(path, sequences, n_jobs=2, **parameters)
+        for actual, expected in zip(two, one, strict=True):
+            assert_array_equal(actual, expected)
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_a_function_of_the_users_own_reaches_the_workers(checkpoints):
+    path = checkpoints["esm2"].path
+    parameters = {"pooling": lambda residues: residues[-1, :3], "batch_tokens": 30}
+    assert_array_equal(embed(path, n_jobs=2, **parameters), embed(path, **parameters))
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_what_workers_computed_is_cached_here(checkpoints, embedded):
+    path = checkpoints["esm2"].path
+    first = embed(path, n_jobs=2, batch_tokens=30, cache="memory")
+    assert_array_equal(embed(path, cache="memory"), first)
+    assert embedded == []
+
+
+# the progress bar
+
+
+def test_verbose_shows_a_progress_bar_of_residues_on_stderr(checkpoints, capsys):
+    embed(checkpoints["esm2"].path, ["MKTAYI", "GLDALQITV"], verbose=True)
+    out, err = capsys.readouterr()
+    assert "Embedding: 100%" in err
+    assert "15.0/15.0" in err
+    assert out == ""
+
+
+def test_nothing_is_shown_by_default(checkpoints, capsys):
+    embed(checkpoints["esm2"].path)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_nothing_is_shown_where_all_is_cached(checkpoints, capsys):
+    embed(checkpoints["esm2"].path, cache="memory")
+    embed(checkpoints["esm2"].path, cache="memory", verbose=True)
+    assert capsys.readouterr().err == ""
+
+
+# precompute
+
+
+@pytest.mark.parametrize(
+    ("parameters", "poolings"),
+    [
+        ({"cache": None}, "['mean']"),
+        ({"pooling": None}, "[]"),
+        ({"pooling": ["mean", max]}, "['mean', 'max']"),
+    ],
+)
+def test_precompute_refuses_where_nothing_would_be_kept(checkpoints, parameters, poolings):
+    transformer = ESMEmbeddingTransformer(checkpoints["esm2"].path, **parameters)
+    with pytest.raises(ValueError, match="precompute has nothing to fill") as error:
+        transformer.precompute(SEQUENCES)
+    assert f"poolings {poolings}: a cache keeps vectors pooled by name" in str(error.value)
+    assert "Pass cache='memory' and poolings such as ['mean', 'max']." in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"layers": 4}, "4 is none of this model's layers"),
+        ({"layers": "most"}, "layer='most' is neither"),
+        ({"poolings": "avg"}, "'avg' is unknown"),
+        ({"poolings": []}, "pooling is an empty list"),
+    ],
+)
+def test_precompute_refuses_wrong_layers_and_poolings(checkpoints, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        ESMEmbeddingTransformer(checkpoints["esm2"].path).precompute(SEQUENCES, **arguments)
+
+
+def test_precompute_warns_where_the_memory_cache_is_too_small(checkpoints, monkeypatch):
+    transformer = ESMEmbeddingTransformer(checkpoints["esm2"].path)
+    needed = 4 * len(SEQUENCES) * (LAYERS + 1) * 2 * 32
+    monkeypatch.setattr(_embedding, "MEMORY_CACHE_BYTES", needed - 1)
+    with pytest.warns(UserWarning, match="Precompute fewer layers or poolings at a time") as warned:
+        transformer.precompute(SEQUENCES, poolings=["mean", "max"])
+    assert Path(warned[0].filename) == Path(__file__)
+    monkeypatch.setattr(_embedding, "MEMORY_CACHE_BYTES", needed)
+    assert transformer.precompute(SEQUENCES, poolings=["mean", "max"]) is transformer
