@@ -133,8 +133,8 @@ def assert_faithful(actual: np.ndarray, expected: np.ndarray, relative: float = 
     in fair-esm as here.
     """
     assert actual.shape == expected.shape
-    difference = np.abs(actual.astype(np.float64) - expected)
-    size = np.abs(expected.astype(np.float64))
+    difference = np.abs(np.asarray(actual, dtype=np.float64) - np.asarray(expected))
+    size = np.abs(np.asarray(expected, dtype=np.float64))
     # no division: the token embedding of <mask> is zero, and so must ours be
     assert (np.linalg.norm(difference, axis=-1) <= relative * np.linalg.norm(size, axis=-1)).all()
     assert (difference.max(-1) <= relative * size.max(-1)).all()

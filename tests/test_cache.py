@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from fair_esm_oracle import save_random_checkpoint
+from fair_esm_oracle import assert_faithful, save_random_checkpoint
 from numpy.testing import assert_array_equal
 from sklearn.base import clone
 
@@ -201,7 +201,7 @@ def test_only_what_is_missing_is_embedded(checkpoints, embedded):
     embedded.clear()
     actual = embed(path)
     assert sorted(embedded) == sorted(SEQUENCES[2:])
-    np.testing.assert_allclose(actual, embed(path, cache=None), rtol=1e-5, atol=1e-6)
+    assert_faithful(actual, embed(path, cache=None))
 
 
 def test_no_cache_embeds_again(checkpoints, embedded):
@@ -254,7 +254,7 @@ def test_no_change_of_parameters_gives_a_stale_vector(checkpoints, sequence_of_p
     # once up and once down, so that every setting follows and precedes others
     for parameters in sequence_of_parameters + sequence_of_parameters[::-1]:
         fresh = embed(path, sequences, cache=None, **parameters)
-        np.testing.assert_allclose(embed(path, sequences, **parameters), fresh, rtol=1e-5, atol=1e-6)
+        assert_faithful(embed(path, sequences, **parameters), fresh)
 
 
 def test_every_such_change_changes_the_values(checkpoints):
@@ -271,7 +271,7 @@ def test_every_such_change_changes_the_values(checkpoints):
 
 def test_another_model_does_not_give_a_stale_vector(checkpoints, second):
     for path in (checkpoints["esm1b"].path, second, checkpoints["esm1b"].path):
-        np.testing.assert_allclose(embed(path), embed(path, cache=None), rtol=1e-5, atol=1e-6)
+        assert_faithful(embed(path), embed(path, cache=None))
     assert np.abs(embed(second) - embed(checkpoints["esm1b"].path)).max() > 0.1
 
 
@@ -313,4 +313,4 @@ def test_a_search_after_precompute_does_not_run_the_model(checkpoints, embedded)
             assert embedded == []
             fresh = embed(path, layer=layer, pooling=pooling, cache=None)
             embedded.clear()
-            np.testing.assert_allclose(actual, fresh, rtol=1e-5, atol=1e-6)
+            assert_faithful(actual, fresh)

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
-from fair_esm_oracle import LAYERS, WIDTH, fair_esm_residues
-from numpy.testing import assert_allclose, assert_array_equal
+from fair_esm_oracle import LAYERS, WIDTH, assert_faithful, fair_esm_residues
+from numpy.testing import assert_array_equal
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.utils import estimator_checks, estimator_html_repr, get_tags
@@ -26,7 +26,6 @@ SEQUENCES = [
     "DRVYIHPF",
     "YGGFL",
 ]
-CLOSE = {"rtol": 1e-5, "atol": 1e-6}
 
 
 # The battery
@@ -72,7 +71,8 @@ class RowsAsSequences(ESMEmbeddingTransformer):
 
 @pytest.mark.parametrize("cache", ["memory", None])
 def test_check_estimator_passes_without_expected_failures(checkpoints, cache):
-    estimator = RowsAsSequences(checkpoints["esm2"].path, cache=cache)
+    # scikit-learn compares to seven digits, and alone in its batch a row is the same to the last bit
+    estimator = RowsAsSequences(checkpoints["esm2"].path, cache=cache, batch_tokens=1)
     results = estimator_checks.check_estimator(estimator, on_skip=None, on_fail=None)
     failed = {
         r["check_name"]: r["exception"] for r in results if r["status"] not in ("passed", "skipped")
@@ -118,13 +118,13 @@ def estimator(checkpoints):
 def test_transform_follows_the_order_of_sequences(estimator):
     order = np.random.default_rng(0).permutation(len(SEQUENCES))
     whole = estimator.fit_transform(SEQUENCES)
-    assert_allclose(estimator.transform([SEQUENCES[row] for row in order]), whole[order], **CLOSE)
+    assert_faithful(estimator.transform([SEQUENCES[row] for row in order]), whole[order])
 
 
 def test_transform_of_a_subset_equals_the_rows_of_the_whole(estimator):
     whole = estimator.fit_transform(SEQUENCES)
     for row, sequence in enumerate(SEQUENCES):
-        assert_allclose(estimator.transform([sequence]), whole[[row]], **CLOSE)
+        assert_faithful(estimator.transform([sequence]), whole[[row]])
 
 
 def test_repeated_sequences_keep_their_rows(estimator):
@@ -286,7 +286,7 @@ def test_columns_are_what_their_names_say(four_parts, checkpoints):
     table = four_parts.set_output(transform="pandas").fit_transform(SEQUENCES)
     states = fair_esm_residues(checkpoints["esm2"], SEQUENCES, 0)
     expected = np.stack([residues.max(0) for residues in states])
-    assert_allclose(table[[f"esm2_L0_max_{i:04d}" for i in range(WIDTH)]], expected, **CLOSE)
+    assert_faithful(table[[f"esm2_L0_max_{i:04d}" for i in range(WIDTH)]], expected)
 
 
 def test_feature_names_call_a_function_by_its_name(estimator):

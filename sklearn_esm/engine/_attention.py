@@ -38,8 +38,9 @@ def attend(qkv: Tensor, groups: Groups, extra: Tensor | None) -> Tensor:
     mixed = torch.empty_like(qkv[:, 0])  # (tokens, heads, head_dim)
     for first, sequences, length in groups.runs:
         run = slice(first, first + sequences * length)
-        # (3, sequences, heads, length, head_dim)
-        q, k, v = qkv[run].unflatten(0, (sequences, length)).permute(2, 0, 3, 1, 4)
+        # contiguous: a copy costs less than striding over all heads in the innermost loops
+        packed = qkv[run].unflatten(0, (sequences, length)).permute(2, 0, 3, 1, 4).contiguous()
+        q, k, v = packed  # (sequences, heads, length, head_dim) each
         if extra is not None:
             k, v = (
                 torch.cat((part, more.expand(sequences, -1, -1).unsqueeze(2)), dim=2)
