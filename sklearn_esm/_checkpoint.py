@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sklearn_esm._catalog import BUNDLED_MODEL, published_model
+from sklearn_esm._catalog import BUNDLED_MODEL
 from sklearn_esm._download import checkpoint_file
 
 if TYPE_CHECKING:
@@ -95,15 +95,16 @@ def find_checkpoint(model: str | os.PathLike[str]) -> Path:
     if model == BUNDLED_MODEL:
         return Path(__file__).parent / "bundled" / f"{BUNDLED_MODEL}.pt"
     text = os.fspath(model)
-    if text.endswith(".pt") or os.path.dirname(text):
-        path = Path(text).expanduser()
+    path = Path(text).expanduser()
+    # any other text with a slash may be a name of another hub, for which the catalog has advice
+    if text.endswith(".pt") or path.is_file():
         if not path.is_file():
             raise FileNotFoundError(
                 f"There is no checkpoint at {path}. Pass the path of an existing .pt file in "
                 "fair-esm's format, or a published model by name, such as 'esm2_t6_8M_UR50D'."
             )
         return path.absolute()
-    return checkpoint_file(published_model(text).name)
+    return checkpoint_file(text)
 
 
 def model_label(model: str | os.PathLike[str]) -> str:

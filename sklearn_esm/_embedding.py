@@ -85,7 +85,8 @@ class ESMEmbeddingTransformer(TransformerMixin, BaseEstimator):
     n_jobs : int or None, default=None
         joblib workers that embed batches side by side. None is 1 outside a
         ``joblib.parallel_config`` context. A forward pass uses every core already: more workers
-        pay where there are many cores, or machines.
+        pay where there are many cores, or machines. The batches are the same for any number of
+        workers; the last bits differ where a worker has fewer threads.
 
     verbose : bool, default=False
         Show a progress bar.

@@ -9,6 +9,7 @@ import torch
 from fair_esm_oracle import (
     FAMILIES,
     LAYERS,
+    RandomCheckpoint,
     assert_faithful,
     fair_esm,
     fair_esm_residues,
@@ -18,7 +19,7 @@ from fair_esm_oracle import (
 from numpy.testing import assert_array_equal
 
 from sklearn_esm import ESMEmbeddingTransformer
-from sklearn_esm._checkpoint import read_checkpoint
+from sklearn_esm._checkpoint import find_checkpoint, read_checkpoint
 from sklearn_esm._sequences import clean_sequences
 from sklearn_esm.engine import PackedModel, plan_units, run_unit
 from sklearn_esm.engine import _tokens as tokens_module
@@ -136,6 +137,14 @@ def np_mean(residues):
 def test_half_precision_files_equal_fair_esm(tmp_path, family):
     checkpoint = save_random_checkpoint(tmp_path / "half.pt", family, dtype=torch.float16)
     for layer in (0, LAYERS):
+        expected = np.stack([s.mean(0) for s in fair_esm_residues(checkpoint, SEQUENCES, layer)])
+        assert_faithful(embed(checkpoint, SEQUENCES, layer=layer), expected)
+
+
+def test_the_bundled_model_equals_fair_esm():
+    checkpoint = RandomCheckpoint(find_checkpoint("esm2_t6_1M_bundled"), "esm2")
+    assert checkpoint.path.stat().st_size <= 4 * 2**20
+    for layer in range(7):
         expected = np.stack([s.mean(0) for s in fair_esm_residues(checkpoint, SEQUENCES, layer)])
         assert_faithful(embed(checkpoint, SEQUENCES, layer=layer), expected)
 
