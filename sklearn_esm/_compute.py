@@ -17,7 +17,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from tqdm.auto import tqdm
 
 from sklearn_esm._cache import Cache, Key
-from sklearn_esm._checkpoint import Architecture
+from sklearn_esm._checkpoint import Architecture, fingerprint
 from sklearn_esm._pooling import Pooling, pool, pooled_width, residue_states
 from sklearn_esm._registry import loaded_model
 from sklearn_esm._sequences import shorten
@@ -27,6 +27,11 @@ if TYPE_CHECKING:
 
 # tokens in a forward pass: few enough for a processor's cache, many enough to fill a GPU
 _BATCH_TOKENS = {"cpu": 2048, "mps": 8192, "cuda": 32768}
+_WIDER = {
+    "float32": "The weights are damaged: download or copy the checkpoint again.",
+    "bfloat16": "Pass dtype='float32'.",
+    "float16": "Pass dtype='bfloat16' or 'float32', which reach further.",
+}
 
 
 @dataclass(frozen=True)
@@ -158,6 +163,12 @@ def _results(
 def _run(request: Request, unit: Unit) -> list[_Result]:
     from sklearn_esm.engine import run_unit
 
+    # a file replaced meanwhile, or another one on a worker's machine, must not fill this cache
+    if fingerprint(request.path) != request.fingerprint:
+        raise ValueError(
+            f"The weights at {request.path} are not those this run began with. Fit again, or put the "
+            "former file back; on several machines, give each the same file."
+        )
     model = loaded_model(request.path, request.device, request.dtype)
     has_eos = request.architecture.has_eos
     results = []
@@ -182,10 +193,3 @@ def _check_finite(request: Request, unit: Unit, block: Block) -> None:
         f"The states of {shorten(sequence)} ({len(sequence)} residues) at layer {block.layer} are "
         f"not finite in {request.dtype}. {_WIDER[request.dtype]}"
     )
-
-
-_WIDER = {
-    "float32": "The weights are damaged: download or copy the checkpoint again.",
-    "bfloat16": "Pass dtype='float32'.",
-    "float16": "Pass dtype='bfloat16' or 'float32', which reach further.",
-}

@@ -14,15 +14,16 @@ from sklearn_esm._pooling import POOLINGS, Pooling, pooling_name
 
 _CHOICES = {
     "overlong": ("error", "truncate", "window"),
-    "invalid": ("error", "unknown", "mask", "drop"),
-    "missing": ("error", "nan"),
     "dtype": ("float32", "bfloat16", "float16"),
     "cache": (None, "memory"),
 }
 
 
 def check_parameters(estimator: Any) -> None:
-    """Raise ValueError or TypeError for a parameter that needs no model to be seen wrong."""
+    """Raise ValueError or TypeError for a parameter that needs no model to be seen wrong.
+
+    ``invalid`` and ``missing`` are checked where they are applied, in ``clean_sequences``.
+    """
     if not isinstance(estimator.model, (str, os.PathLike)):
         raise TypeError(
             f"model={estimator.model!r} is a {type(estimator.model).__name__}. Pass a model's name, "

@@ -12,7 +12,8 @@ import pytest
 from fair_esm_oracle import LAYERS, assert_faithful, fair_esm_residues, save_random_checkpoint
 from numpy.testing import assert_array_equal
 
-from sklearn_esm import ESMEmbeddingTransformer
+from sklearn_esm import ESMEmbeddingTransformer, engine
+from sklearn_esm._cache import MEMORY_CACHE
 
 SEQUENCES = ["GIGKFLHSAKKFGKAFVGEIMNS", "YGGFM", "RPKPQQFFGLM", "CYIQNCPLG", "DRVYIHPF", "YGGFL"]
 
@@ -151,3 +152,18 @@ def test_former_weights_put_back_give_the_former_values(estimator, checkpoint, t
     save_random_checkpoint(checkpoint.path, "esm2", seed=1)
     os.replace(former, checkpoint.path)
     assert_array_equal(estimator.transform(SEQUENCES), expected)
+
+
+def test_weights_replaced_during_a_run_are_noticed(estimator, checkpoint, monkeypatch):
+    # else the vectors of the new file would be cached under the fingerprint of the former one
+    plan_units = engine.plan_units
+
+    def replaced_after_planning(*arguments):
+        save_random_checkpoint(checkpoint.path, "esm2", seed=next(SEEDS))
+        return plan_units(*arguments)
+
+    estimator.set_params(cache="memory").fit(SEQUENCES)
+    monkeypatch.setattr(engine, "plan_units", replaced_after_planning)
+    with pytest.raises(ValueError, match="are not those this run began with"):
+        estimator.transform(SEQUENCES)
+    assert MEMORY_CACHE.bytes == 0

@@ -32,6 +32,8 @@ class PackedModel:
         self._weights = checkpoint.weights
         family = self.architecture.family
         self._embedding = self._embedding_table()
+        if family == "esm1b":
+            self._position_table = self._weights["embed_positions.weight"].float()
         self._norm_before = self._norm("emb_layer_norm_before") if self._has_norm_before() else None
         self._norm_after = self._norm("emb_layer_norm_after") if family != "esm1" else None
         self._rotary = Rotary(self._inverse_frequencies(), self.device) if family == "esm2" else None
@@ -83,8 +85,6 @@ class PackedModel:
         # fair-esm's loader zeroes the row of <mask> in every ESM-1b and ESM-1v
         if architecture.token_dropout or architecture.family == "esm1b":
             table[mask_token(architecture)] = 0
-        if architecture.family == "esm1b":
-            self._position_table = self._weights["embed_positions.weight"].float()
         return table.to(self.device)
 
     def _positions(self, tokens: Tokens) -> Tensor:
