@@ -7,11 +7,9 @@ it may build besides tensors and plain containers is `argparse.Namespace`.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import os
 import pickle
 import re
-import threading
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -92,43 +90,31 @@ def find_checkpoint(model: str | os.PathLike[str]) -> Path:
     ValueError
         Where a name is none of fair-esm's, or one of a model that does not read single sequences.
     """
-    if model == BUNDLED_MODEL:
-        return Path(__file__).parent / "bundled" / f"{BUNDLED_MODEL}.pt"
     text = os.fspath(model)
+    if text == BUNDLED_MODEL:
+        return Path(__file__).parent / "bundled" / f"{BUNDLED_MODEL}.pt"
+    if not is_path(model):
+        return checkpoint_file(text)
     path = Path(text).expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"There is no checkpoint at {path}. Pass the path of an existing .pt file in "
+            "fair-esm's format, or a published model by name, such as 'esm2_t6_8M_UR50D'."
+        )
+    return path.absolute()
+
+
+def is_path(model: str | os.PathLike[str]) -> bool:
+    """Whether a model is given by the path of a file; else by a name, which any machine can look up."""
+    text = os.fspath(model)
     # any other text with a slash may be a name of another hub, for which the catalog has advice
-    if text.endswith(".pt") or path.is_file():
-        if not path.is_file():
-            raise FileNotFoundError(
-                f"There is no checkpoint at {path}. Pass the path of an existing .pt file in "
-                "fair-esm's format, or a published model by name, such as 'esm2_t6_8M_UR50D'."
-            )
-        return path.absolute()
-    return checkpoint_file(text)
+    return text.endswith(".pt") or (text != BUNDLED_MODEL and Path(text).expanduser().is_file())
 
 
 def model_label(model: str | os.PathLike[str]) -> str:
     """The name a model goes by in feature names and messages: a path's stem, else the name."""
     text = os.fspath(model)
     return Path(text).stem if text.endswith(".pt") else text
-
-
-_fingerprints: dict[tuple[str, int, int], str] = {}
-_fingerprints_lock = threading.Lock()
-
-
-def fingerprint(path: Path) -> str:
-    """SHA-256 of a checkpoint file, computed once per path, size and modification time."""
-    status = path.stat()
-    key = (str(path), status.st_size, status.st_mtime_ns)
-    with _fingerprints_lock:
-        if key not in _fingerprints:
-            digest = hashlib.sha256()
-            with path.open("rb") as file:
-                while chunk := file.read(1 << 20):
-                    digest.update(chunk)
-            _fingerprints[key] = digest.hexdigest()
-        return _fingerprints[key]
 
 
 def read_checkpoint(path: Path) -> Checkpoint:

@@ -1,102 +1,47 @@
-"""Distinct sequences to pooled vectors: cache lookup, units of what is missing, engine, pooling, cache.
+"""Distinct sequences to vectors: cache lookup, units of what is missing, workers, cache.
 
-The estimators call this room; it knows the engine, the cache and the registry, and no estimator.
+The estimators call this room; it knows the caches and the workers, and no estimator.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import product
-from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import islice
+from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
-from joblib import effective_n_jobs
-from sklearn.utils.parallel import Parallel, delayed
 from tqdm.auto import tqdm
 
 from sklearn_esm._cache import Cache, Key
-from sklearn_esm._checkpoint import Architecture, fingerprint
-from sklearn_esm._pooling import Pooling, pool, pooled_width, residue_states
-from sklearn_esm._registry import loaded_model
-from sklearn_esm._sequences import shorten
+from sklearn_esm._work import Request, Result, run_units
 
 if TYPE_CHECKING:
-    from sklearn_esm.engine import Block, Unit
+    from sklearn_esm.engine import Unit
 
-# tokens in a forward pass: few enough for a processor's cache, many enough to fill a GPU
-_BATCH_TOKENS = {"cpu": 2048, "mps": 8192, "cuda": 32768}
-_WIDER = {
-    "float32": "The weights are damaged: download or copy the checkpoint again.",
-    "bfloat16": "Pass dtype='float32'.",
-    "float16": "Pass dtype='bfloat16' or 'float32', which reach further.",
-}
-
-
-@dataclass(frozen=True)
-class Request:
-    """What to compute, and everything a worker process needs for it; a few hundred bytes."""
-
-    path: Path
-    fingerprint: str
-    architecture: Architecture
-    layers: tuple[int, ...]
-    poolings: tuple[Pooling, ...]  # empty: the states of the residues themselves
-    device: str
-    dtype: str
-    window_length: int | None
-    batch_tokens: int | None
-
-    @property
-    def tokens_per_batch(self) -> int:
-        return self.batch_tokens or _BATCH_TOKENS[self.device.split(":")[0]]
-
-    def columns(self) -> dict[tuple[int, int], slice]:
-        """Where each ``(layer, number of the pooling)`` stands in a row of the matrix."""
-        columns, start = {}, 0
-        for layer, number in product(self.layers, range(len(self.poolings))):
-            stop = start + pooled_width(self.poolings[number], self.architecture.width)
-            columns[layer, number] = slice(start, stop)
-            start = stop
-        return columns
-
-    def key(self, layer: int, pooling: str, sequence: str) -> Key:
-        windowed = self.window_length is not None and len(sequence) > self.window_length
-        window = self.window_length if windowed else 0
-        return Key(self.fingerprint, self.dtype, layer, pooling, window or 0, sequence)
-
-
-class _Result(NamedTuple):
-    """One layer of equally long sequences, pooled in one way or not at all."""
-
-    rows: tuple[int, ...]
-    layer: int
-    pooling: int  # its number in the request
-    values: np.ndarray  # (sequences, k), or (sequences, residues, width) without pooling
+_LOOKUP = 1000  # sequences looked up at a time
+_PATIENCE = 0.05  # seconds between two looks at what another worker is computing
 
 
 def pooled_vectors(
     request: Request, sequences: Sequence[str], cache: Cache, n_jobs: int | None, verbose: bool
 ) -> np.ndarray:
     """Vectors of distinct sequences, ``(sequences, k)`` float32, from the cache or the model."""
-    columns = request.columns()
-    width = max(where.stop for where in columns.values())
+    width = sum(request.widths) * len(request.layers)
     matrix = np.empty((len(sequences), width), dtype=np.float32)
-    missing = [
-        row
-        for row, sequence in enumerate(sequences)
-        if not _recall(request, sequence, columns, cache, matrix[row])
-    ]
-    for result in _results(request, [sequences[row] for row in missing], n_jobs, verbose):
-        where = columns[result.layer, result.pooling]
-        pooling = request.poolings[result.pooling]
-        for number, vector in zip(result.rows, result.values, strict=True):
-            row = missing[number]
-            matrix[row, where] = vector
-            if isinstance(pooling, str):
-                cache.put(request.key(result.layer, pooling, sequences[row]), vector)
+    for row, where, vector in _vectors(request, sequences, cache, n_jobs, verbose):
+        matrix[row, where] = vector
     return matrix
+
+
+def fill_cache(
+    request: Request, sequences: Sequence[str], cache: Cache, n_jobs: int | None, verbose: bool
+) -> None:
+    """Put the vectors of distinct sequences into the cache, and keep none of them here."""
+    for _ in _vectors(request, sequences, cache, n_jobs, verbose):
+        pass
 
 
 def residue_arrays(
@@ -107,89 +52,152 @@ def residue_arrays(
     start = {layer: number * width for number, layer in enumerate(request.layers)}
     shape = len(request.layers) * width
     arrays = [np.empty((len(sequence), shape), dtype=np.float32) for sequence in sequences]
-    for result in _results(request, sequences, n_jobs, verbose):
-        first = start[result.layer]
-        for row, states in zip(result.rows, result.values, strict=True):
-            arrays[row][:, first : first + width] = states
+    if not sequences:
+        return arrays
+    units = _plan(request, sequences)
+    with _progress(sequences, verbose) as progress:
+        for unit, results in zip(units, run_units(request, units, n_jobs), strict=True):
+            for result in results:
+                first = start[result.layer]
+                for row, states in zip(result.rows, result.values, strict=True):
+                    arrays[row][:, first : first + width] = states
+            progress.update(unit.residues)
     return arrays
 
 
-def _recall(
-    request: Request,
-    sequence: str,
-    columns: dict[tuple[int, int], slice],
-    cache: Cache,
-    out: np.ndarray,
-) -> bool:
-    """Fill a row from the cache; False where any part of it has to be computed."""
-    for (layer, number), where in columns.items():
-        pooling = request.poolings[number]
-        if not isinstance(pooling, str):
-            return False  # the name of a function does not tell what it does
-        vector = cache.get(request.key(layer, pooling, sequence))
-        if vector is None:
-            return False
-        out[where] = vector
-    return True
+_Vector = tuple[int, slice, np.ndarray]  # the sequence's row, the columns, and what belongs there
 
 
-def _results(
-    request: Request, sequences: Sequence[str], n_jobs: int | None, verbose: bool
-) -> Iterator[_Result]:
-    """Results as the units are done, in this process or in joblib's workers."""
-    if not sequences:
+def _vectors(
+    request: Request, sequences: Sequence[str], cache: Cache, n_jobs: int | None, verbose: bool
+) -> Iterator[_Vector]:
+    """Every vector asked for, once: first what is cached, then the others as they are computed."""
+    missing: list[int] = []
+    for start in range(0, len(sequences), _LOOKUP):
+        rows = range(start, min(start + _LOOKUP, len(sequences)))
+        yield from _recall(request, sequences, rows, cache, missing)
+    if not missing:
         return
+    with _progress([sequences[row] for row in missing], verbose) as progress:
+        while missing:
+            elsewhere: list[int] = []
+            yield from _compute(request, sequences, missing, cache, n_jobs, elsewhere, progress)
+            missing = []
+            yield from _recall(request, sequences, elsewhere, cache, missing)
+            progress.update(sum(len(sequences[row]) for row in set(elsewhere) - set(missing)))
+            if missing:
+                time.sleep(_PATIENCE)
+
+
+def _recall(
+    request: Request, sequences: Sequence[str], rows: Sequence[int], cache: Cache, missing: list[int]
+) -> Iterator[_Vector]:
+    """Vectors of the rows that are in the cache whole; the other rows are added to ``missing``."""
+    columns = request.columns().values()
+    found = _look_up(request, [sequences[row] for row in rows], cache)
+    for row, vectors in zip(rows, found, strict=True):
+        if vectors is None:
+            missing.append(row)
+        else:
+            yield from ((row, *column) for column in zip(columns, vectors, strict=True))
+    cache.traffic.add(hits=sum(vectors is not None for vectors in found))
+
+
+def _compute(
+    request: Request,
+    sequences: Sequence[str],
+    rows: Sequence[int],
+    cache: Cache,
+    n_jobs: int | None,
+    elsewhere: list[int],
+    progress: tqdm[NoReturn],
+) -> Iterator[_Vector]:
+    """Vectors of the rows that no other worker computes; the other rows are added to ``elsewhere``."""
+    columns = request.columns()
+    under_way: deque[tuple[Unit, list[Key]]] = deque()
+
+    def units() -> Iterator[Unit]:
+        for planned in _plan(request, [sequences[row] for row in rows]):
+            unit = replace(planned, rows=tuple(rows[number] for number in planned.rows))
+            unit, claims = _claim(request, unit, cache, elsewhere)
+            if unit.rows:
+                under_way.append((unit, claims))
+                yield unit
+
+    try:
+        for results in run_units(request, units(), n_jobs):
+            unit, claims = under_way[0]
+            cache.put(_entries(request, sequences, results))
+            cache.release(claims)
+            under_way.popleft()
+            cache.traffic.add(misses=len(unit.rows))
+            progress.update(unit.residues)
+            for result in results:
+                where = columns[result.layer, result.pooling]
+                yield from ((row, where, v) for row, v in zip(result.rows, result.values, strict=True))
+    finally:
+        for _, claims in under_way:
+            cache.release(claims)
+
+
+def _claim(request: Request, unit: Unit, cache: Cache, elsewhere: list[int]) -> tuple[Unit, list[Key]]:
+    """What of a unit is this caller's to compute, and its claims; the other rows go ``elsewhere``."""
+    pooling = request.poolings[0]
+    if not isinstance(pooling, str):
+        return unit, []
+    claims = [request.key(request.layers[0], pooling, sequence) for sequence in unit.sequences]
+    granted = cache.claim(claims)
+    # looked up once more, now that no other worker can begin: one may have finished meanwhile
+    mine = [
+        number
+        for number, vectors in enumerate(_look_up(request, unit.sequences, cache))
+        if granted[number] and vectors is None
+    ]
+    cache.release([key for number, key in enumerate(claims) if granted[number] and number not in mine])
+    elsewhere.extend(row for number, row in enumerate(unit.rows) if number not in mine)
+    return unit.part(mine), [claims[number] for number in mine]
+
+
+def _look_up(request: Request, sequences: Sequence[str], cache: Cache) -> list[list[np.ndarray] | None]:
+    """The cached vectors of each sequence, one for each column, or None where one is missing."""
+    columns = list(request.columns())
+    keys = []
+    for sequence in sequences:
+        for layer, number in columns:
+            pooling = request.poolings[number]
+            if not isinstance(pooling, str):
+                return [None] * len(sequences)  # the name of a function does not tell what it does
+            keys.append(request.key(layer, pooling, sequence))
+    found = iter(cache.get(keys))
+    rows: list[list[np.ndarray] | None] = []
+    for _ in sequences:
+        vectors = [vector for vector in islice(found, len(columns)) if vector is not None]
+        rows.append(vectors if len(vectors) == len(columns) else None)
+    return rows
+
+
+def _entries(request: Request, sequences: Sequence[str], results: list[Result]) -> dict[Key, np.ndarray]:
+    entries = {}
+    for result in results:
+        pooling = request.poolings[result.pooling]
+        if isinstance(pooling, str):
+            for row, vector in zip(result.rows, result.values, strict=True):
+                entries[request.key(result.layer, pooling, sequences[row])] = vector
+    return entries
+
+
+def _plan(request: Request, sequences: Sequence[str]) -> list[Unit]:
     from sklearn_esm.engine import plan_units
 
     # planned before they are handed out, so that workers compute just what one process would
-    units = plan_units(sequences, request.tokens_per_batch, request.window_length)
-    if effective_n_jobs(n_jobs) == 1 or len(units) == 1:
-        done: Iterable[list[_Result]] = (_run(request, unit) for unit in units)
-    else:
-        parallel = Parallel(n_jobs=n_jobs, return_as="generator")
-        done = parallel(delayed(_run)(request, unit) for unit in units)
-    with tqdm(
-        total=sum(unit.residues for unit in units),
+    return plan_units(sequences, request.tokens_per_batch(), request.window_length)
+
+
+def _progress(sequences: Sequence[str], verbose: bool) -> tqdm[NoReturn]:
+    return tqdm(
+        total=sum(map(len, sequences)),
         desc="Embedding",
         unit=" residues",
         unit_scale=True,
         disable=not verbose,
-    ) as progress:
-        for unit, results in zip(units, done, strict=True):
-            yield from results
-            progress.update(unit.residues)
-
-
-def _run(request: Request, unit: Unit) -> list[_Result]:
-    from sklearn_esm.engine import run_unit
-
-    # a file replaced meanwhile, or another one on a worker's machine, must not fill this cache
-    if fingerprint(request.path) != request.fingerprint:
-        raise ValueError(
-            f"The weights at {request.path} are not those this run began with. Fit again, or put the "
-            "former file back; on several machines, give each the same file."
-        )
-    model = loaded_model(request.path, request.device, request.dtype)
-    has_eos = request.architecture.has_eos
-    results = []
-    for block in run_unit(model, unit, request.layers, request.tokens_per_batch):
-        _check_finite(request, unit, block)
-        if not request.poolings:
-            states = residue_states(block.hidden, has_eos).copy()
-            results.append(_Result(block.rows, block.layer, 0, states))
-        for number, pooling in enumerate(request.poolings):
-            vectors = pool(block.hidden, pooling, has_eos)
-            results.append(_Result(block.rows, block.layer, number, vectors))
-    return results
-
-
-def _check_finite(request: Request, unit: Unit, block: Block) -> None:
-    # before pooling: a maximum would hide -inf, and a mean of inf and -inf makes numpy warn
-    if np.isfinite(block.hidden).all():
-        return
-    finite = np.isfinite(block.hidden).all(axis=(1, 2))  # (sequences,)
-    sequence = unit.sequences[unit.rows.index(block.rows[finite.argmin()])]
-    raise ValueError(
-        f"The states of {shorten(sequence)} ({len(sequence)} residues) at layer {block.layer} are "
-        f"not finite in {request.dtype}. {_WIDER[request.dtype]}"
     )

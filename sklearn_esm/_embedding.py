@@ -5,23 +5,22 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
+from sklearn_esm._base import SequenceTransformer
 from sklearn_esm._cache import MEMORY_CACHE_BYTES, open_cache
-from sklearn_esm._checkpoint import Architecture, find_checkpoint, fingerprint, model_label
-from sklearn_esm._compute import Request, pooled_vectors, residue_arrays
-from sklearn_esm._parameters import check_parameters, resolve_layers, resolve_poolings
+from sklearn_esm._checkpoint import model_label
+from sklearn_esm._compute import fill_cache, pooled_vectors, residue_arrays
+from sklearn_esm._identity import Identity
+from sklearn_esm._parameters import resolve_layers, resolve_poolings
 from sklearn_esm._pooling import Pooling, pooled_width, pooling_name
-from sklearn_esm._registry import architecture_of, resolve_device
-from sklearn_esm._sequences import clean_sequences, shorten
+from sklearn_esm._work import Request
 
 
-class ESMEmbeddingTransformer(TransformerMixin, BaseEstimator):
+class ESMEmbeddingTransformer(SequenceTransformer):
     """Embed protein sequences with one of Meta's ESM language models.
 
     Every sequence becomes one row: the hidden states of its residues at the chosen layers, pooled.
@@ -77,10 +76,12 @@ class ESMEmbeddingTransformer(TransformerMixin, BaseEstimator):
         Tokens in one forward pass, which bounds memory; None is chosen for the device. The result
         does not depend on it.
 
-    cache : {"memory", None}, default="memory"
-        Where pooled vectors are kept. ``"memory"`` is one bounded store per process (512 MiB, the
-        least recently used is forgotten), shared by all estimators in it, so that clones,
-        cross-validation and searches embed each sequence once per process.
+    cache : "memory", path-like or None, default="memory"
+        Where pooled vectors are kept, so that clones, cross-validation and searches embed each
+        sequence once. ``"memory"`` is one bounded store per process (512 MiB, the least recently
+        used is forgotten). A folder is shared by processes and outlives them: 4 bytes a number and
+        about 120 for each vector, written batch by batch, so that a killed run loses one batch. It
+        has to be on a disk of the machine itself, and holds no sequence, only their hashes.
 
     n_jobs : int or None, default=None
         joblib workers that embed batches side by side. None is 1 outside a
@@ -136,11 +137,6 @@ class ESMEmbeddingTransformer(TransformerMixin, BaseEstimator):
     ['esm2_t6_1M_bundled_L3_mean_0000', 'esm2_t6_1M_bundled_L6_mean_0127']
     """
 
-    _doc_link_module = "sklearn_esm"
-    _doc_link_template = (
-        "https://sklearn-esm.readthedocs.io/en/stable/api/sklearn_esm.{estimator_name}.html"
-    )
-
     def __init__(
         self,
         model: str | os.PathLike[str] = "esm2_t6_8M_UR50D",
@@ -154,7 +150,7 @@ class ESMEmbeddingTransformer(TransformerMixin, BaseEstimator):
         device: str | None = None,
         dtype: str = "float32",
         batch_tokens: int | None = None,
-        cache: str | None = "memory",
+        cache: str | os.PathLike[str] | None = "memory",
         n_jobs: int | None = None,
         verbose: bool = False,
     ) -> None:
@@ -197,14 +193,15 @@ class ESMEmbeddingTransformer(TransformerMixin, BaseEstimator):
         FileNotFoundError, ConnectionError
             Where the checkpoint is neither on this machine nor to be had.
         """
-        path, architecture = self._model()
-        self._sequences(X, architecture)
+        model = self._look_up_model()
+        architecture = model.architecture
+        self._sequences(X, architecture.max_length)
         layers = resolve_layers(self.layer, architecture.layers)
         poolings = resolve_poolings(self.pooling, architecture)
         self.n_layers_ = architecture.layers
         self.embedding_dim_ = architecture.width
         self.layers_ = layers
-        self.model_fingerprint_ = fingerprint(path)
+        self.model_fingerprint_ = model.fingerprint
         self._poolings = poolings
         self._n_features_out = (
             sum(pooled_width(pooling, architecture.width) for pooling in poolings) * len(layers)
@@ -235,23 +232,17 @@ class ESMEmbeddingTransformer(TransformerMixin, BaseEstimator):
             For a sequence that cannot be used, or weights that changed since ``fit``.
         """
         check_is_fitted(self)
-        path, architecture = self._model()
-        if fingerprint(path) != self.model_fingerprint_:
-            raise ValueError(
-                f"The weights of {model_label(self.model)!r} at {path} are not those this estimator was "
-                f"fitted with (SHA-256 {fingerprint(path)[:12]}..., then "
-                f"{self.model_fingerprint_[:12]}...). Fit again, or put the former file back."
-            )
-        sequences = self._sequences(X, architecture)
-        request = self._request(path, architecture, self.layers_, self._poolings)
+        model = self._fitted_model()
+        sequences = self._sequences(X, model.architecture.max_length)
+        request = self._request(model, self.layers_, self._poolings)
         # a dict keeps the order of first appearance, and one row per distinct sequence
         row_of = {sequence: row for row, sequence in enumerate(_distinct(sequences))}
         if not self._poolings:
             return self._residues(request, sequences, row_of)
         vectors = np.empty((0, self._n_features_out), dtype=np.float32)
         if row_of:
-            cache = open_cache(self.cache)
-            vectors = pooled_vectors(request, list(row_of), cache, self.n_jobs, self.verbose)
+            with open_cache(self.cache, model.fingerprint) as cache:
+                vectors = pooled_vectors(request, list(row_of), cache, self.n_jobs, self.verbose)
         matrix = np.full((len(sequences), self._n_features_out), np.nan, dtype=np.float32)
         present = [row for row, sequence in enumerate(sequences) if sequence is not None]
         matrix[present] = vectors[[row_of[sequence] for sequence in sequences if sequence]]
@@ -289,7 +280,8 @@ class ESMEmbeddingTransformer(TransformerMixin, BaseEstimator):
         >>> embed.set_params(layer=2, pooling="max").fit_transform(["GIGKFLHSAKKFGKAFVGEIMNS"]).shape
         (1, 128)
         """
-        path, architecture = self._model()
+        model = self._look_up_model()
+        architecture = model.architecture
         chosen = resolve_poolings(self.pooling if poolings is None else poolings, architecture)
         if self.cache is None or not chosen or not all(isinstance(p, str) for p in chosen):
             raise ValueError(
@@ -298,18 +290,19 @@ class ESMEmbeddingTransformer(TransformerMixin, BaseEstimator):
                 "Pass cache='memory' and poolings such as ['mean', 'max']."
             )
         numbers_of_layers = resolve_layers(layers, architecture.layers)
-        sequences = _distinct(self._sequences(X, architecture))
+        sequences = _distinct(self._sequences(X, architecture.max_length))
         size = 4 * len(sequences) * len(numbers_of_layers) * len(chosen) * architecture.width
-        if size > MEMORY_CACHE_BYTES:
+        if self.cache == "memory" and size > MEMORY_CACHE_BYTES:
             warnings.warn(
                 f"The vectors to precompute take {size / 2**20:.0f} MiB and the memory cache keeps "
                 f"{MEMORY_CACHE_BYTES / 2**20:.0f} MiB: the first ones will be computed again. "
-                "Precompute fewer layers or poolings at a time.",
+                "Pass a folder as cache, or precompute fewer layers or poolings at a time.",
                 stacklevel=2,
             )
         if sequences:
-            request = self._request(path, architecture, numbers_of_layers, chosen)
-            pooled_vectors(request, sequences, open_cache(self.cache), self.n_jobs, self.verbose)
+            request = self._request(model, numbers_of_layers, chosen)
+            with open_cache(self.cache, model.fingerprint) as cache:
+                fill_cache(request, sequences, cache, self.n_jobs, self.verbose)
         return self
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
@@ -338,57 +331,16 @@ class ESMEmbeddingTransformer(TransformerMixin, BaseEstimator):
         ]
         return np.array(names, dtype=object)
 
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.one_d_array = True
-        tags.input_tags.two_d_array = False
-        tags.input_tags.string = True
-        tags.input_tags.allow_nan = self.missing == "nan"
-        tags.transformer_tags.preserves_dtype = []
-        return tags
-
-    def _model(self) -> tuple[Path, Architecture]:
-        check_parameters(self)
-        path = find_checkpoint(self.model)
-        architecture = architecture_of(path)
-        if self.max_length is not None and self.max_length > (architecture.max_length or np.inf):
-            raise ValueError(
-                f"max_length={self.max_length} is more than the {architecture.max_length:,} residues of "
-                f"{model_label(self.model)}. Pass None or less, and overlong='window' for longer ones."
-            )
-        return path, architecture
-
-    def _sequences(self, X: Any, architecture: Architecture) -> list[str | None]:
-        """Clean sequences, cut to length where the user chose that; None where one is missing."""
-        label = model_label(self.model)
-        sequences = clean_sequences(X, invalid=self.invalid, missing=self.missing, model=label)
-        limit = self.max_length or architecture.max_length
-        if limit is None or self.overlong == "window":
-            return sequences
-        if self.overlong == "truncate":
-            return [sequence and sequence[:limit] for sequence in sequences]
-        for row, sequence in enumerate(sequences):
-            if sequence and len(sequence) > limit:
-                raise ValueError(
-                    f"Sequence {row} ({shorten(sequence)}) has {len(sequence):,} residues, and {label} "
-                    f"takes {limit:,} here. Pass overlong='truncate' or 'window' to allow it."
-                )
-        return sequences
-
-    def _request(
-        self,
-        path: Path,
-        architecture: Architecture,
-        layers: Sequence[int],
-        poolings: Sequence[Pooling],
-    ) -> Request:
+    def _request(self, model: Identity, layers: Sequence[int], poolings: Sequence[Pooling]) -> Request:
+        architecture = model.architecture
         return Request(
-            path=path,
-            fingerprint=fingerprint(path),
+            model=self._portable_model(),
+            fingerprint=model.fingerprint,
             architecture=architecture,
             layers=tuple(layers),
             poolings=tuple(poolings),
-            device=resolve_device(self.device),
+            widths=tuple(pooled_width(pooling, architecture.width) for pooling in poolings),
+            device=self.device,
             dtype=self.dtype,
             window_length=self.max_length or architecture.max_length,
             batch_tokens=self.batch_tokens,

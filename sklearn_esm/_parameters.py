@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numbers
 import os
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,8 +16,8 @@ from sklearn_esm._pooling import POOLINGS, Pooling, pooling_name
 _CHOICES = {
     "overlong": ("error", "truncate", "window"),
     "dtype": ("float32", "bfloat16", "float16"),
-    "cache": (None, "memory"),
 }
+_DEVICE = re.compile(r"cpu|mps|cuda(:\d+)?", re.ASCII)
 
 
 def check_parameters(estimator: Any) -> None:
@@ -31,10 +32,21 @@ def check_parameters(estimator: Any) -> None:
         )
     for name, allowed in _CHOICES.items():
         value = getattr(estimator, name)
-        if not (value is None or isinstance(value, str)) or value not in allowed:
+        if not isinstance(value, str) or value not in allowed:
             raise ValueError(
                 f"{name}={value!r} is unknown. Pass one of {', '.join(map(repr, allowed))}."
             )
+    # whether it is present is asked where the model is run, on the machine that runs it
+    device = estimator.device
+    if device is not None and not (isinstance(device, str) and _DEVICE.fullmatch(device)):
+        raise ValueError(f"device={device!r} is no device. Pass None, 'cpu', 'cuda', 'cuda:1' or 'mps'.")
+    if not (estimator.cache is None or isinstance(estimator.cache, (str, os.PathLike))):
+        raise TypeError(
+            f"cache={estimator.cache!r} is a {type(estimator.cache).__name__}. Pass 'memory', None, or "
+            "the path of a folder."
+        )
+    if estimator.cache == "":
+        raise ValueError("cache='' names no folder. Pass 'memory', None, or the path of a folder.")
     for name in ("max_length", "batch_tokens"):
         value = getattr(estimator, name)
         if value is not None and not (_is_int(value) and value > 0):

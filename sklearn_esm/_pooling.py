@@ -25,7 +25,7 @@ _AT_ENDS = {"bos": 0, "eos": -1}
 POOLINGS = (*_OVER_RESIDUES, *_AT_ENDS)
 
 
-def pool(hidden: np.ndarray, pooling: Pooling, has_eos: bool) -> np.ndarray:
+def pool(hidden: np.ndarray, pooling: Pooling, has_eos: bool, width: int) -> np.ndarray:
     """Pool equally long sequences at once.
 
     Parameters
@@ -36,11 +36,12 @@ def pool(hidden: np.ndarray, pooling: Pooling, has_eos: bool) -> np.ndarray:
         A name of ``POOLINGS``, or a function of one sequence's ``(residues, width)`` array.
     has_eos : bool
         Whether the last token is EOS.
+    width : int
+        How many numbers this pooling makes, from ``pooled_width``.
 
     Returns
     -------
-    ndarray of shape (sequences, k), float32
-        ``k`` is the width, or what a callable returns.
+    ndarray of shape (sequences, width), float32
     """
     if isinstance(pooling, str) and pooling in _AT_ENDS:
         return hidden[:, _AT_ENDS[pooling]].astype(np.float32)
@@ -48,12 +49,11 @@ def pool(hidden: np.ndarray, pooling: Pooling, has_eos: bool) -> np.ndarray:
     if isinstance(pooling, str):
         return np.asarray(_OVER_RESIDUES[pooling](residues), dtype=np.float32)
     vectors = [_call(pooling, sequence) for sequence in residues]
-    expected = pooled_width(pooling, hidden.shape[2])
     for vector in vectors:
-        if len(vector) != expected:
+        if len(vector) != width:
             raise ValueError(
                 f"The pooling function {pooling_name(pooling)!r} returned {len(vector)} numbers for one "
-                f"sequence and {expected} for another. Return as many whatever the length."
+                f"sequence and {width} for another. Return as many whatever the length."
             )
     return np.stack(vectors)
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sklearn_esm._checkpoint import Architecture, fingerprint, read_checkpoint
+from sklearn_esm._checkpoint import read_checkpoint
+from sklearn_esm._identity import identify
 
 if TYPE_CHECKING:
     from sklearn_esm.engine import PackedModel
@@ -27,7 +27,7 @@ def loaded_model(path: Path, device: str, dtype: str) -> PackedModel:
     # not by content alone: the model is mapped from this very file, which may be overwritten in
     # place while a copy of it, or its backup put back, has the former fingerprint
     status = path.stat()
-    key = (fingerprint(path), status.st_ino, status.st_mtime_ns, device, dtype)
+    key = (identify(path).fingerprint, status.st_ino, status.st_mtime_ns, device, dtype)
     with _lock:
         if key not in _models:
             _models[key] = PackedModel(read_checkpoint(path), device, dtype)
@@ -37,23 +37,13 @@ def loaded_model(path: Path, device: str, dtype: str) -> PackedModel:
         return _models[key]
 
 
-def architecture_of(path: Path) -> Architecture:
-    """The architecture of a checkpoint; its tensors are mapped but none of them is read."""
-    return _architecture_of_weights(fingerprint(path), path)
-
-
-@lru_cache(maxsize=64)
-def _architecture_of_weights(_: str, path: Path) -> Architecture:
-    return read_checkpoint(path).architecture
-
-
 def resolve_device(device: str | None) -> str:
     """The device to use: the one named, or the best one present where ``device`` is None.
 
     Raises
     ------
     ValueError
-        Where the device named is unknown to torch or not present on this machine.
+        Where the device named is not present on this machine.
     """
     import torch
 
@@ -61,12 +51,7 @@ def resolve_device(device: str | None) -> str:
         if torch.cuda.is_available():
             return "cuda"
         return "mps" if torch.backends.mps.is_available() else "cpu"
-    try:
-        parsed = torch.device(device)
-    except RuntimeError as error:
-        raise ValueError(
-            f"device={device!r} is no device. Pass None, 'cpu', 'cuda', 'cuda:1' or 'mps'."
-        ) from error
+    parsed = torch.device(device)
     present = {
         "cpu": 1,
         "cuda": torch.cuda.device_count(),

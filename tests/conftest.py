@@ -20,8 +20,14 @@ def no_download(monkeypatch):
 
 
 @pytest.fixture(autouse=True)
+def home_of_torch(monkeypatch, tmp_path_factory):
+    # downloads and notes about checkpoints go there, never into the home of whoever runs the tests
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path_factory.getbasetemp() / "torch"))
+
+
+@pytest.fixture(autouse=True)
 def empty_cache():
-    _cache.MEMORY_CACHE.clear()
+    _cache.MEMORY_CACHE.prune(0)
 
 
 @pytest.fixture

@@ -11,7 +11,9 @@ from numpy.testing import assert_array_equal
 from sklearn.base import clone
 
 from sklearn_esm import ESMEmbeddingTransformer
-from sklearn_esm._cache import MEMORY_CACHE, Key, MemoryCache, NoCache, open_cache
+from sklearn_esm._cache import MEMORY_CACHE, Key, open_cache
+from sklearn_esm._cache._interface import NoCache
+from sklearn_esm._cache._memory import MemoryCache
 
 SEQUENCES = ["MKTAYIAKQRQIS", "GLDALQITV", "A", "GIGKFLHSAKKFGKAFV"]
 KEY = Key("0f3a", "float32", 6, "mean", 0, "MKT")
@@ -25,9 +27,14 @@ def vector(value, width=100):
     return np.full(width, value, dtype=np.float32)
 
 
+def get(cache, key):
+    (found,) = cache.get([key])
+    return found
+
+
 def size_of_one():
     cache = MemoryCache(10**6)
-    cache.put(key(0), vector(0))
+    cache.put({key(0): vector(0)})
     return cache.bytes
 
 
@@ -36,12 +43,12 @@ def size_of_one():
 
 def test_a_vector_comes_back_as_it_was_put():
     cache = MemoryCache(10**6)
-    cache.put(key(1), vector(0.1))
-    assert_array_equal(cache.get(key(1)), vector(0.1))
+    cache.put({key(1): vector(0.1)})
+    assert_array_equal(get(cache, key(1)), vector(0.1))
 
 
 def test_what_was_never_put_is_not_there():
-    assert MemoryCache(10**6).get(key(1)) is None
+    assert get(MemoryCache(10**6), key(1)) is None
 
 
 @pytest.mark.parametrize(
@@ -58,9 +65,9 @@ def test_what_was_never_put_is_not_there():
 )
 def test_keys_that_differ_in_one_field_are_different(change):
     cache = MemoryCache(10**6)
-    cache.put(KEY, vector(1))
+    cache.put({KEY: vector(1)})
     assert set(change) <= set(Key._fields)
-    assert cache.get(KEY._replace(**change)) is None
+    assert get(cache, KEY._replace(**change)) is None
 
 
 def test_every_field_of_the_key_is_tried_above():
@@ -69,29 +76,29 @@ def test_every_field_of_the_key_is_tried_above():
 
 def test_a_second_vector_under_a_key_replaces_the_first():
     cache = MemoryCache(10**6)
-    cache.put(key(1), vector(1))
-    cache.put(key(1), vector(2))
-    assert_array_equal(cache.get(key(1)), vector(2))
+    cache.put({key(1): vector(1)})
+    cache.put({key(1): vector(2)})
+    assert_array_equal(get(cache, key(1)), vector(2))
     assert cache.bytes == size_of_one()
 
 
 def test_the_least_recently_used_is_forgotten_first():
     cache = MemoryCache(3 * size_of_one())
     for number in (0, 1, 2):
-        cache.put(key(number), vector(number))
-    cache.get(key(0))
-    cache.put(key(1), vector(1))
-    cache.put(key(3), vector(3))  # the one too many
-    assert [number for number in range(4) if cache.get(key(number)) is None] == [2]
+        cache.put({key(number): vector(number)})
+    get(cache, key(0))
+    cache.put({key(1): vector(1)})
+    cache.put({key(3): vector(3)})  # the one too many
+    assert [number for number in range(4) if get(cache, key(number)) is None] == [2]
 
 
 def test_the_bound_is_in_bytes_and_counts_vectors_and_sequences():
     cache = MemoryCache(50_000)
     for number in range(200):
-        cache.put(KEY._replace(sequence="A" * number), vector(number))
+        cache.put({KEY._replace(sequence="A" * number): vector(number)})
         assert cache.bytes <= 50_000
     held = [
-        number for number in range(200) if cache.get(KEY._replace(sequence="A" * number)) is not None
+        number for number in range(200) if get(cache, KEY._replace(sequence="A" * number)) is not None
     ]
     assert held == list(range(200 - len(held), 200))  # the latest
     data = sum(4 * 100 + number for number in held)
@@ -101,43 +108,43 @@ def test_the_bound_is_in_bytes_and_counts_vectors_and_sequences():
 
 def test_a_vector_larger_than_the_bound_is_not_kept():
     cache = MemoryCache(1000)
-    cache.put(key(1), vector(1, width=1000))
-    assert cache.get(key(1)) is None
+    cache.put({key(1): vector(1, width=1000)})
+    assert get(cache, key(1)) is None
     assert cache.bytes == 0
 
 
-def test_clear_forgets_everything():
+def test_pruning_to_nothing_forgets_everything():
     cache = MemoryCache(10**6)
-    cache.put(key(1), vector(1))
-    cache.clear()
-    assert cache.get(key(1)) is None
+    cache.put({key(1): vector(1)})
+    cache.prune(0)
+    assert get(cache, key(1)) is None
     assert cache.bytes == 0
 
 
 def test_an_entry_is_not_changed_by_what_happens_to_the_batch():
     cache = MemoryCache(10**6)
     batch = np.ones((1000, 100), dtype=np.float32)
-    cache.put(key(1), batch[3])
+    cache.put({key(1): batch[3]})
     batch[:] = 2
-    assert_array_equal(cache.get(key(1)), vector(1))
+    assert_array_equal(get(cache, key(1)), vector(1))
 
 
 def test_an_entry_does_not_keep_its_batch_alive():
     cache = MemoryCache(10**6)
-    cache.put(key(1), np.ones((1000, 100), dtype=np.float32)[3])
-    assert cache.get(key(1)).base is None
+    cache.put({key(1): np.ones((1000, 100), dtype=np.float32)[3]})
+    assert get(cache, key(1)).base is None
 
 
 def test_an_entry_cannot_be_written_to():
     cache = MemoryCache(10**6)
-    cache.put(key(1), vector(1))
+    cache.put({key(1): vector(1)})
     with pytest.raises(ValueError, match="read-only"):
-        cache.get(key(1))[0] = 2
+        get(cache, key(1))[0] = 2
 
 
 def test_what_was_put_can_still_be_written_to():
     mine = vector(1)
-    MemoryCache(10**6).put(key(1), mine)
+    MemoryCache(10**6).put({key(1): mine})
     mine[0] = 2
     assert mine[0] == 2
 
@@ -147,26 +154,27 @@ def test_threads_lose_no_byte_of_the_account():
 
     def work(seed):
         for number in np.random.default_rng(seed).integers(0, 40, size=2000):
-            found = cache.get(key(number))
+            found = get(cache, key(number))
             assert found is None or (found == number).all()
-            cache.put(key(number), vector(number))
+            cache.put({key(number): vector(number)})
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(work, range(8)))
-    held = [number for number in range(40) if cache.get(key(number)) is not None]
+    held = [number for number in range(40) if get(cache, key(number)) is not None]
     assert cache.bytes == len(held) * size_of_one()
     assert len(held) == 20
 
 
 def test_no_cache_remembers_nothing():
     cache = NoCache()
-    cache.put(KEY, vector(1))
-    assert cache.get(KEY) is None
+    cache.put({KEY: vector(1)})
+    assert get(cache, KEY) is None
 
 
 def test_the_parameter_names_the_cache():
-    assert open_cache("memory") is MEMORY_CACHE
-    assert isinstance(open_cache(None), NoCache)
+    with open_cache("memory", "0f3a") as memory, open_cache(None, "0f3a") as nothing:
+        assert memory is MEMORY_CACHE
+        assert isinstance(nothing, NoCache)
 
 
 # through the estimator

@@ -65,7 +65,10 @@ NO_COUNT = "is neither None nor a positive integer."
         ({"invalid": "X"}, "invalid='X' is unknown. Pass one of 'error', 'unknown', 'mask', 'drop'."),
         ({"missing": "drop"}, "missing='drop' is unknown. Pass one of 'error', 'nan'."),
         ({"missing": np.nan}, "missing=nan is unknown. Pass one of 'error', 'nan'."),
-        ({"cache": "/some/folder"}, "cache='/some/folder' is unknown. Pass one of None, 'memory'."),
+        ({"cache": ""}, "cache='' names no folder. Pass 'memory', None, or the path of a folder."),
+        ({"device": "gpu"}, "device='gpu' is no device. Pass None, 'cpu', 'cuda', 'cuda:1' or 'mps'."),
+        ({"device": "cuda:x"}, "device='cuda:x' is no device. Pass None, 'cpu', 'cuda', 'cuda:1'"),
+        ({"device": ""}, "device='' is no device. Pass None, 'cpu', 'cuda', 'cuda:1' or 'mps'."),
     ],
     ids=lambda value: str(value) if isinstance(value, dict) else "",
 )
@@ -81,6 +84,13 @@ def test_a_model_that_is_no_name_is_refused(model):
     with pytest.raises(TypeError, match=r"Pass a model's name, or the path of a \.pt") as error:
         ESMEmbeddingTransformer(model).fit(["MKT"])
     assert str(error.value).startswith(f"model={model!r} is a {type(model).__name__}. ")
+
+
+@pytest.mark.parametrize("cache", [3, False, ["memory"]])
+def test_a_cache_that_is_no_folder_is_refused(checkpoints, cache):
+    message = f"cache={cache!r} is a {type(cache).__name__}. Pass 'memory', None, or the path"
+    with pytest.raises(TypeError, match=re.escape(message)):
+        ESMEmbeddingTransformer(checkpoints["esm2"].path, cache=cache).fit(["MKT"])
 
 
 def test_a_missing_checkpoint_is_named_when_fitting(tmp_path):
@@ -282,7 +292,9 @@ def test_precompute_warns_where_the_memory_cache_is_too_small(checkpoints, monke
     transformer = ESMEmbeddingTransformer(checkpoints["esm2"].path)
     needed = 4 * len(SEQUENCES) * (LAYERS + 1) * 2 * 32
     monkeypatch.setattr(_embedding, "MEMORY_CACHE_BYTES", needed - 1)
-    with pytest.warns(UserWarning, match="Precompute fewer layers or poolings at a time") as warned:
+    with pytest.warns(
+        UserWarning, match="Pass a folder as cache, or precompute fewer layers or poolings at a time"
+    ) as warned:
         transformer.precompute(SEQUENCES, poolings=["mean", "max"])
     assert Path(warned[0].filename) == Path(__file__)
     monkeypatch.setattr(_embedding, "MEMORY_CACHE_BYTES", needed)

@@ -8,13 +8,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from sklearn_esm import ESMEmbeddingTransformer
-from sklearn_esm._pooling import POOLINGS, pool, pooled_width, pooling_name, residue_states
+from sklearn_esm import ESMEmbeddingTransformer, _pooling
+from sklearn_esm._pooling import POOLINGS, pooled_width, pooling_name, residue_states
 
 
 def states(sequences=3, residues=7, width=5, has_eos=True, seed=0):
     shape = (sequences, 1 + residues + has_eos, width)  # BOS, residues, EOS
     return np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
+
+
+def pool(hidden, pooling, has_eos, width=None):
+    return _pooling.pool(hidden, pooling, has_eos, width or hidden.shape[2])
 
 
 def written_out(hidden, pooling, has_eos):
@@ -134,13 +138,13 @@ def test_a_function_may_change_and_keep_what_it_gets():
 
 @pytest.mark.parametrize("kind", [np.float64, np.float16, np.int64, bool])
 def test_numbers_of_every_kind_become_float32(kind):
-    pooled = pool(states(), lambda residues: np.array([1, 0], dtype=kind), has_eos=True)
+    pooled = pool(states(), lambda residues: np.array([1, 0], dtype=kind), True, width=2)
     assert pooled.dtype == np.float32
     assert pooled.tolist() == [[1.0, 0.0]] * 3
 
 
 def test_a_function_may_return_a_list():
-    pooled = pool(states(), lambda residues: [len(residues)], has_eos=True)
+    pooled = pool(states(), lambda residues: [len(residues)], has_eos=True, width=1)
     assert pooled.tolist() == [[7.0]] * 3
 
 
@@ -168,7 +172,7 @@ def test_a_function_whose_vectors_differ_in_length_is_refused():
     with pytest.raises(
         ValueError, match="'ragged' returned 7 numbers for one sequence and 12 for anoth"
     ):
-        pool(states(), ragged, has_eos=True)
+        pool(states(), ragged, has_eos=True, width=12)
 
 
 # widths and names

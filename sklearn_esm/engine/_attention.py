@@ -14,7 +14,7 @@ class Groups:
     """Runs of equally long sequences, and the rotation of each token (ESM-2 alone has one)."""
 
     runs: list[tuple[int, int, int]]  # (first token, sequences, tokens each)
-    rotation: tuple[Tensor, Tensor] | None  # cos and sin, (tokens, 1, 1, head_dim) each
+    rotation: tuple[Tensor, Tensor] | None  # cos and sin, (tokens, 1, head_dim) each
 
 
 def attend(qkv: Tensor, groups: Groups, extra: Tensor | None) -> Tensor:
@@ -22,7 +22,7 @@ def attend(qkv: Tensor, groups: Groups, extra: Tensor | None) -> Tensor:
 
     Parameters
     ----------
-    qkv : Tensor of shape (tokens, 3, heads, head_dim)
+    qkv : Tensor of shape (3, tokens, heads, head_dim)
         Queries, keys and values; queries and keys are rotated in place.
     groups : Groups
         Where the sequences lie; those of one length are attended together.
@@ -34,12 +34,12 @@ def attend(qkv: Tensor, groups: Groups, extra: Tensor | None) -> Tensor:
     Tensor of shape (tokens, heads, head_dim)
     """
     if groups.rotation is not None:
-        rotate(qkv[:, :2], *groups.rotation)
-    mixed = torch.empty_like(qkv[:, 0])  # (tokens, heads, head_dim)
+        rotate(qkv[:2], *groups.rotation)
+    mixed = torch.empty_like(qkv[0])  # (tokens, heads, head_dim)
     for first, sequences, length in groups.runs:
         run = slice(first, first + sequences * length)
         # contiguous: a copy costs less than striding over all heads in the innermost loops
-        packed = qkv[run].unflatten(0, (sequences, length)).permute(2, 0, 3, 1, 4).contiguous()
+        packed = qkv[:, run].unflatten(1, (sequences, length)).transpose(2, 3).contiguous()
         q, k, v = packed  # (sequences, heads, length, head_dim) each
         if extra is not None:
             k, v = (
@@ -54,9 +54,9 @@ def attend(qkv: Tensor, groups: Groups, extra: Tensor | None) -> Tensor:
 def rotate(qk: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Apply rotary position embedding to queries and keys, in place (Su et al. 2021)."""
     half = qk.shape[-1] // 2
-    swapped = qk.roll(half, dims=-1)  # (tokens, 2, heads, head_dim)
+    swapped = qk.roll(half, dims=-1)  # (2, tokens, heads, head_dim)
     # sin carries the minus sign of the first half, so no negated copy is made
-    return qk.mul_(cos).addcmul_(swapped, sin)  # (tokens, 2, heads, head_dim)
+    return qk.mul_(cos).addcmul_(swapped, sin)  # (2, tokens, heads, head_dim)
 
 
 class Rotary:
@@ -66,10 +66,8 @@ class Rotary:
         self._frequencies = inverse_frequencies.to(device)  # (head_dim / 2,)
 
     def tables(self, positions: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """Cos and signed sin of ``(tokens,)`` positions, ``(tokens, 1, 1, head_dim)`` each."""
-        angles = (
-            positions[:, None, None, None].float() * self._frequencies
-        )  # (tokens, 1, 1, head_dim / 2)
+        """Cos and signed sin of ``(tokens,)`` positions, ``(tokens, 1, head_dim)`` each."""
+        angles = positions[:, None, None].float() * self._frequencies  # (tokens, 1, head_dim / 2)
         cos, sin = angles.cos(), angles.sin()
         return (
             torch.cat((cos, cos), dim=-1).to(dtype),

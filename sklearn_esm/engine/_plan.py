@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 
@@ -23,6 +23,11 @@ class Unit:
     @property
     def residues(self) -> int:
         return sum(map(len, self.sequences))
+
+    def part(self, numbers: Sequence[int]) -> Unit:
+        """The same work for some of the sequences, by their numbers in this unit."""
+        rows = tuple(self.rows[number] for number in numbers)
+        return replace(self, rows=rows, sequences=tuple(self.sequences[number] for number in numbers))
 
 
 def plan_units(

@@ -1,0 +1,146 @@
+"""What the transformers share: their model, the sequences it can take, and the cache."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, TransformerMixin
+
+from sklearn_esm._cache import CacheInfo, cache_info, prune_cache
+from sklearn_esm._checkpoint import find_checkpoint, is_path, model_label
+from sklearn_esm._identity import Identity, identify
+from sklearn_esm._parameters import check_parameters
+from sklearn_esm._sequences import clean_sequences, shorten
+
+
+class SequenceTransformer(TransformerMixin, BaseEstimator):
+    """A transformer of protein sequences that runs one of Meta's ESM language models.
+
+    The parameters every one of them has: ``model``, ``overlong``, ``max_length``, ``invalid``,
+    ``missing``, ``device``, ``dtype``, ``batch_tokens``, ``cache``, ``n_jobs`` and ``verbose``.
+    """
+
+    _doc_link_module = "sklearn_esm"
+    _doc_link_template = (
+        "https://sklearn-esm.readthedocs.io/en/stable/api/sklearn_esm.{estimator_name}.html"
+    )
+
+    model: str | os.PathLike[str]
+    overlong: str
+    max_length: int | None
+    invalid: str
+    missing: str
+    device: str | None
+    dtype: str
+    batch_tokens: int | None
+    cache: str | os.PathLike[str] | None
+    n_jobs: int | None
+    verbose: bool
+
+    def cache_info(self) -> CacheInfo:
+        """What the cache of this estimator holds, and how often it was of use.
+
+        Returns
+        -------
+        CacheInfo
+            A named tuple of ``location``, ``hits`` and ``misses`` (distinct sequences served from
+            the cache and run through the model, since this process began), ``vectors`` and ``bytes``
+            (held now, for all models).
+
+        Examples
+        --------
+        >>> from sklearn_esm import ESMEmbeddingTransformer
+        >>> embed = ESMEmbeddingTransformer("esm2_t6_1M_bundled")
+        >>> before = embed.cache_info()
+        >>> _ = embed.fit_transform(["HAEGTFTSDVSSYLEGQAAKEFIAWLVKGR"] * 3)
+        >>> _ = embed.fit_transform(["HAEGTFTSDVSSYLEGQAAKEFIAWLVKGR"])
+        >>> embed.cache_info().misses - before.misses
+        1
+        """
+        check_parameters(self)
+        return cache_info(self.cache)
+
+    def prune_cache(self, max_bytes: int = 0) -> CacheInfo:
+        """Remove vectors from the cache of this estimator, the oldest first.
+
+        In memory these are the least recently used. In a folder, what was set aside as damaged goes
+        first, then the vectors of the model whose cache was written to the longest ago.
+
+        Parameters
+        ----------
+        max_bytes : int, default=0
+            What may stay, about; 0 removes every vector.
+
+        Returns
+        -------
+        CacheInfo
+            What is held after it.
+
+        Examples
+        --------
+        >>> from sklearn_esm import ESMEmbeddingTransformer
+        >>> embed = ESMEmbeddingTransformer("esm2_t6_1M_bundled")
+        >>> _ = embed.fit_transform(["HAEGTFTSDVSSYLEGQAAKEFIAWLVKGR"])
+        >>> embed.prune_cache().vectors
+        0
+        """
+        check_parameters(self)
+        prune_cache(self.cache, max_bytes)
+        return cache_info(self.cache)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.one_d_array = True
+        tags.input_tags.two_d_array = False
+        tags.input_tags.string = True
+        tags.input_tags.allow_nan = self.missing == "nan"
+        tags.transformer_tags.preserves_dtype = []
+        return tags
+
+    def _look_up_model(self) -> Identity:
+        check_parameters(self)
+        path = find_checkpoint(self.model)
+        identity = identify(path)
+        longest = identity.architecture.max_length
+        if self.max_length is not None and self.max_length > (longest or np.inf):
+            raise ValueError(
+                f"max_length={self.max_length} is more than the {longest:,} residues of "
+                f"{model_label(self.model)}. Pass None or less, and overlong='window' for longer ones."
+            )
+        return identity
+
+    def _fitted_model(self) -> Identity:
+        """The model, which must be the one this estimator was fitted with."""
+        identity = self._look_up_model()
+        if identity.fingerprint != self.model_fingerprint_:
+            raise ValueError(
+                f"The weights of {model_label(self.model)!r} at {find_checkpoint(self.model)} are not "
+                f"those this estimator was fitted with (SHA-256 {identity.fingerprint[:12]}..., then "
+                f"{self.model_fingerprint_[:12]}...). Fit again, or put the former file back."
+            )
+        return identity
+
+    def _portable_model(self) -> str:
+        """What a worker on any machine finds the model by."""
+        text = os.fspath(self.model)
+        return str(Path(text).expanduser().absolute()) if is_path(text) else text
+
+    def _sequences(self, X: Any, limit: int | None) -> list[str | None]:
+        """Clean sequences, cut to length where the user chose that; None where one is missing."""
+        label = model_label(self.model)
+        sequences = clean_sequences(X, invalid=self.invalid, missing=self.missing, model=label)
+        limit = self.max_length or limit
+        if limit is None or self.overlong == "window":
+            return sequences
+        if self.overlong == "truncate":
+            return [sequence and sequence[:limit] for sequence in sequences]
+        for row, sequence in enumerate(sequences):
+            if sequence and len(sequence) > limit:
+                raise ValueError(
+                    f"Sequence {row} ({shorten(sequence)}) has {len(sequence):,} residues, and {label} "
+                    f"takes {limit:,} here. Pass overlong='truncate' or 'window' to allow it."
+                )
+        return sequences

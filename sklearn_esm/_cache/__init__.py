@@ -1,0 +1,56 @@
+"""Where pooled vectors are kept between calls: in memory, in a folder, or nowhere."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeAlias
+
+from sklearn_esm._cache._folder import FolderCache, folder_info, prune_folder
+from sklearn_esm._cache._interface import Cache, CacheInfo, Key, NoCache
+from sklearn_esm._cache._memory import MemoryCache
+
+__all__ = ["Cache", "CacheInfo", "Key", "cache_info", "open_cache", "prune_cache"]
+
+MEMORY_CACHE_BYTES = 512 * 2**20
+MEMORY_CACHE = MemoryCache(MEMORY_CACHE_BYTES)
+NO_CACHE = NoCache()
+
+Where: TypeAlias = "str | os.PathLike[str] | None"
+
+
+@contextmanager
+def open_cache(cache: Where, fingerprint: str) -> Iterator[Cache]:
+    """The cache that the parameter ``cache`` names, for the vectors of one checkpoint."""
+    folder = _folder(cache)
+    if folder is None:
+        yield MEMORY_CACHE if cache == "memory" else NO_CACHE
+        return
+    opened = FolderCache(folder, fingerprint)
+    try:
+        yield opened
+    finally:
+        opened.close()
+
+
+def cache_info(cache: Where) -> CacheInfo:
+    """What the cache that the parameter names holds."""
+    folder = _folder(cache)
+    if folder is None:
+        return (MEMORY_CACHE if cache == "memory" else NO_CACHE).info()
+    return folder_info(folder)
+
+
+def prune_cache(cache: Where, max_bytes: int) -> None:
+    """Shrink the cache that the parameter names to about ``max_bytes``."""
+    folder = _folder(cache)
+    if folder is not None:
+        prune_folder(folder, max_bytes)
+    elif cache == "memory":
+        MEMORY_CACHE.prune(max_bytes)
+
+
+def _folder(cache: Where) -> Path | None:
+    return None if cache is None or cache == "memory" else Path(cache).expanduser().absolute()

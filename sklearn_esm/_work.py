@@ -1,0 +1,142 @@
+"""What a worker does with a unit of sequences, here or in joblib's processes: engine and pooling.
+
+`_compute` hands out requests and units; a worker knows nothing of caches and estimators.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from itertools import islice, product
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from joblib import cpu_count, effective_n_jobs
+from sklearn.utils.parallel import Parallel, delayed
+
+from sklearn_esm._cache import Key
+from sklearn_esm._checkpoint import Architecture, find_checkpoint
+from sklearn_esm._identity import identify
+from sklearn_esm._pooling import Pooling, pool, residue_states
+from sklearn_esm._registry import loaded_model, resolve_device
+from sklearn_esm._sequences import shorten
+
+if TYPE_CHECKING:
+    from sklearn_esm.engine import Block, Unit
+
+# tokens in a forward pass: few enough for a processor's cache, many enough to fill a GPU
+_BATCH_TOKENS = {"cpu": 2048, "mps": 8192, "cuda": 32768}
+_WIDER = {
+    "float32": "The weights are damaged: download or copy the checkpoint again.",
+    "bfloat16": "Pass dtype='float32'.",
+    "float16": "Pass dtype='bfloat16' or 'float32', which reach further.",
+}
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to compute, and everything a worker process needs for it; a few hundred bytes.
+
+    ``model`` is a name, which each machine looks up for itself, or an absolute path.
+    """
+
+    model: str
+    fingerprint: str
+    architecture: Architecture
+    layers: tuple[int, ...]
+    poolings: tuple[Pooling, ...]  # empty: the states of the residues themselves
+    widths: tuple[int, ...]  # how many numbers each pooling makes
+    device: str | None
+    dtype: str
+    window_length: int | None
+    batch_tokens: int | None
+
+    def tokens_per_batch(self) -> int:
+        return self.batch_tokens or _BATCH_TOKENS[resolve_device(self.device).split(":")[0]]
+
+    def columns(self) -> dict[tuple[int, int], slice]:
+        """Where each ``(layer, number of the pooling)`` stands in a row of the matrix."""
+        columns, start = {}, 0
+        for layer, number in product(self.layers, range(len(self.poolings))):
+            columns[layer, number] = slice(start, start + self.widths[number])
+            start += self.widths[number]
+        return columns
+
+    def key(self, layer: int, pooling: str, sequence: str) -> Key:
+        windowed = self.window_length is not None and len(sequence) > self.window_length
+        window = self.window_length if windowed else 0
+        return Key(self.fingerprint, self.dtype, layer, pooling, window or 0, sequence)
+
+
+class Result(NamedTuple):
+    """One layer of equally long sequences, pooled in one way or not at all."""
+
+    rows: tuple[int, ...]
+    layer: int
+    pooling: int  # its number in the request
+    values: np.ndarray  # (sequences, k), or (sequences, residues, width) without pooling
+
+
+def run_units(request: Request, units: Iterable[Unit], n_jobs: int | None) -> Iterator[list[Result]]:
+    """The results of each unit in turn, computed in this process or by joblib's workers."""
+    workers = effective_n_jobs(n_jobs)
+    if workers == 1:
+        yield from (_run(request, unit) for unit in units)
+        return
+    tasks = (delayed(_run)(request, unit) for unit in units)
+    try:
+        parallel = Parallel(n_jobs=n_jobs, return_as="generator")
+    except ValueError:  # multiprocessing and Ray hand out lists only: a few units at a time
+        with Parallel(n_jobs=n_jobs) as parallel:
+            while some := list(islice(tasks, 4 * workers)):
+                yield from parallel(some)
+        return
+    yield from parallel(tasks)
+
+
+def _run(request: Request, unit: Unit) -> list[Result]:
+    from sklearn_esm.engine import run_unit
+
+    path = find_checkpoint(request.model)
+    # a file replaced meanwhile, or another one on a worker's machine, must not fill this cache
+    if identify(path).fingerprint != request.fingerprint:
+        raise ValueError(
+            f"The weights at {path} are not those this run began with. Fit again, or put the "
+            "former file back; on several machines, give each the same file."
+        )
+    device = resolve_device(request.device)
+    model = loaded_model(path, device, request.dtype)
+    has_eos = request.architecture.has_eos
+    results = []
+    with _turns():
+        for block in run_unit(model, unit, request.layers, request.tokens_per_batch()):
+            _check_finite(request, unit, block)
+            if not request.poolings:
+                states = residue_states(block.hidden, has_eos).copy()
+                results.append(Result(block.rows, block.layer, 0, states))
+            for number, pooling in enumerate(request.poolings):
+                vectors = pool(block.hidden, pooling, has_eos, request.widths[number])
+                results.append(Result(block.rows, block.layer, number, vectors))
+    return results
+
+
+@cache
+def _turns() -> threading.BoundedSemaphore:
+    """As many forward passes at a time as there are cores for: each takes all of torch's threads."""
+    import torch
+
+    return threading.BoundedSemaphore(max(1, cpu_count() // torch.get_num_threads()))
+
+
+def _check_finite(request: Request, unit: Unit, block: Block) -> None:
+    # before pooling: a maximum would hide -inf, and a mean of inf and -inf makes numpy warn
+    if np.isfinite(block.hidden).all():
+        return
+    finite = np.isfinite(block.hidden).all(axis=(1, 2))  # (sequences,)
+    sequence = unit.sequences[unit.rows.index(block.rows[finite.argmin()])]
+    raise ValueError(
+        f"The states of {shorten(sequence)} ({len(sequence)} residues) at layer {block.layer} are "
+        f"not finite in {request.dtype}. {_WIDER[request.dtype]}"
+    )
