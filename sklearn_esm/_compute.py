@@ -21,7 +21,7 @@ from sklearn_esm._work import Request, Result, run_units
 if TYPE_CHECKING:
     from sklearn_esm.engine import Unit
 
-_LOOKUP = 1000  # sequences looked up at a time
+_LOOKUP = 1000  # vectors looked up at a time
 _PATIENCE = 0.05  # seconds between two looks at what another worker is computing
 
 
@@ -73,9 +73,7 @@ def _vectors(
 ) -> Iterator[_Vector]:
     """Every vector asked for, once: first what is cached, then the others as they are computed."""
     missing: list[int] = []
-    for start in range(0, len(sequences), _LOOKUP):
-        rows = range(start, min(start + _LOOKUP, len(sequences)))
-        yield from _recall(request, sequences, rows, cache, missing)
+    yield from _recall(request, sequences, range(len(sequences)), cache, missing)
     if not missing:
         return
     with _progress([sequences[row] for row in missing], verbose) as progress:
@@ -94,13 +92,16 @@ def _recall(
 ) -> Iterator[_Vector]:
     """Vectors of the rows that are in the cache whole; the other rows are added to ``missing``."""
     columns = request.columns().values()
-    found = _look_up(request, [sequences[row] for row in rows], cache)
-    for row, vectors in zip(rows, found, strict=True):
-        if vectors is None:
-            missing.append(row)
-        else:
-            yield from ((row, *column) for column in zip(columns, vectors, strict=True))
-    cache.traffic.add(hits=sum(vectors is not None for vectors in found))
+    together = max(1, _LOOKUP // len(columns))
+    for start in range(0, len(rows), together):
+        some = rows[start : start + together]
+        found = _look_up(request, [sequences[row] for row in some], cache)
+        for row, vectors in zip(some, found, strict=True):
+            if vectors is None:
+                missing.append(row)
+            else:
+                yield from ((row, *column) for column in zip(columns, vectors, strict=True))
+        cache.traffic.add(hits=sum(vectors is not None for vectors in found))
 
 
 def _compute(
@@ -147,14 +148,16 @@ def _claim(request: Request, unit: Unit, cache: Cache, elsewhere: list[int]) -> 
         return unit, []
     claims = [request.key(request.layers[0], pooling, sequence) for sequence in unit.sequences]
     granted = cache.claim(claims)
-    # looked up once more, now that no other worker can begin: one may have finished meanwhile
-    mine = [
-        number
-        for number, vectors in enumerate(_look_up(request, unit.sequences, cache))
-        if granted[number] and vectors is None
-    ]
-    cache.release([key for number, key in enumerate(claims) if granted[number] and number not in mine])
-    elsewhere.extend(row for number, row in enumerate(unit.rows) if number not in mine)
+    try:
+        # looked up once more, now that no other worker can begin: one may have finished meanwhile
+        found = _look_up(request, unit.sequences, cache)
+    except BaseException:  # an interrupt too: a claim that is kept makes others wait
+        cache.release([key for key, mine in zip(claims, granted, strict=True) if mine])
+        raise
+    mine = [number for number, vectors in enumerate(found) if granted[number] and vectors is None]
+    others = sorted(set(range(len(claims))) - set(mine))
+    cache.release([claims[number] for number in others if granted[number]])
+    elsewhere.extend(unit.rows[number] for number in others)
     return unit.part(mine), [claims[number] for number in mine]
 
 

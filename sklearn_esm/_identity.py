@@ -1,7 +1,7 @@
 """What a checkpoint file is, fingerprint and architecture, remembered so that it need not be opened.
 
-Read once, a checkpoint of gigabytes is known by its path, size and modification time: to this
-process, and through a small note on the disk to every later one and to its workers.
+Read once, a checkpoint of gigabytes is known by its path, its size and the times of its last changes:
+to this process, and through a small note on the disk to every later one and to its workers.
 """
 
 from __future__ import annotations
@@ -31,12 +31,15 @@ class Identity:
     architecture: Architecture
 
 
-_known: dict[tuple[str, int, int], Identity] = {}
+# The time of the inode's change too: copying and unpacking may give two contents one modification time.
+_Key = tuple[str, int, int, int]  # path, size, modification time, time of the inode's last change
+
+_known: dict[_Key, Identity] = {}
 _lock = threading.Lock()
 
 
 def identify(path: Path) -> Identity:
-    """The identity of a checkpoint file, found out once per path, size and modification time.
+    """The identity of a checkpoint file, found out once per path, size and times of last change.
 
     Raises
     ------
@@ -45,40 +48,48 @@ def identify(path: Path) -> Identity:
     ValueError
         Where the file is no readable checkpoint of a sequence model.
     """
-    status = path.stat()
-    key = (str(path), status.st_size, status.st_mtime_ns)
     with _lock:
-        if key not in _known:
-            _known[key] = _recall(key) or _find_out(path, key)
+        while (key := _key(path)) not in _known:
+            identity = _recall(key) or _find_out(path, key)
+            if identity is not None:
+                _known[key] = identity
         return _known[key]
 
 
-def _find_out(path: Path, key: tuple[str, int, int]) -> Identity:
+def _key(path: Path) -> _Key:
+    status = path.stat()
+    return str(path), status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def _find_out(path: Path, key: _Key) -> Identity | None:
+    """Fingerprint and architecture, or None where the file was replaced while it was read."""
     started = time.time_ns()
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(1 << 20):
             digest.update(chunk)
     identity = Identity(digest.hexdigest(), read_checkpoint(path).architecture)
+    if _key(path) != key:
+        return None
     if started - key[2] > _SETTLED:
         _note(key, identity)
     return identity
 
 
-def _recall(key: tuple[str, int, int]) -> Identity | None:
+def _recall(key: _Key) -> Identity | None:
     try:
         note = json.loads(_note_file(key).read_text(encoding="utf-8"))
         if note.pop("checksum") != _checksum(note) or note["file"] != list(key):
             return None
         return Identity(note["fingerprint"], Architecture(**note["architecture"]))
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
-        return None  # none there, or a damaged one: the checkpoint itself is asked
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError):
+        return None  # none there, no home, or a damaged one: the checkpoint itself is asked
 
 
-def _note(key: tuple[str, int, int], identity: Identity) -> None:
+def _note(key: _Key, identity: Identity) -> None:
     note = {"file": list(key), **asdict(identity)}
-    target = _note_file(key)
     try:
+        target = _note_file(key)
         target.parent.mkdir(parents=True, exist_ok=True)
         handle, draft = tempfile.mkstemp(dir=target.parent, suffix=".part")
         try:
@@ -87,13 +98,14 @@ def _note(key: tuple[str, int, int], identity: Identity) -> None:
             os.replace(draft, target)
         except OSError:
             os.unlink(draft)
-    except OSError:
-        pass  # full or read-only: the next process reads the checkpoint again, which is only slower
+    except (OSError, RuntimeError):
+        pass  # full, read-only, no home: the next process reads the checkpoint again, only slower
 
 
-def _note_file(key: tuple[str, int, int]) -> Path:
+def _note_file(key: _Key) -> Path:
     name = hashlib.sha256(os.fsencode(key[0])).hexdigest()[:32]
-    return checkpoint_folder().parent / "sklearn_esm" / f"{name}.json"
+    # torch leaves a "~" as it is for a user without a home; as a folder's name it would be taken
+    return checkpoint_folder().expanduser().parent / "sklearn_esm" / f"{name}.json"
 
 
 def _checksum(note: dict[str, object]) -> str:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -81,7 +82,7 @@ class Result(NamedTuple):
 
 def run_units(request: Request, units: Iterable[Unit], n_jobs: int | None) -> Iterator[list[Result]]:
     """The results of each unit in turn, computed in this process or by joblib's workers."""
-    workers = effective_n_jobs(n_jobs)
+    workers = 1 if _inside_dask() else effective_n_jobs(n_jobs)
     if workers == 1:
         yield from (_run(request, unit) for unit in units)
         return
@@ -94,6 +95,23 @@ def run_units(request: Request, units: Iterable[Unit], n_jobs: int | None) -> It
                 yield from parallel(some)
         return
     yield from parallel(tasks)
+
+
+def _inside_dask() -> bool:
+    """Whether this is a task of Dask, to which any ``n_jobs`` but 1 means the whole cluster.
+
+    From there nothing is handed on: all the workers could end up waiting for vectors that one task
+    has claimed, and none would be left to compute them.
+    """
+    if "distributed" not in sys.modules:
+        return False
+    from distributed import get_worker
+
+    try:
+        get_worker()
+    except ValueError:
+        return False
+    return True
 
 
 def _run(request: Request, unit: Unit) -> list[Result]:

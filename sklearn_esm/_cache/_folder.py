@@ -13,7 +13,7 @@ import threading
 import time
 import uuid
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -35,7 +35,15 @@ _KEYS_PER_QUERY = 500
 _WAIT = 60.0  # seconds for another process's transaction, which takes milliseconds
 _CLAIM_SECONDS = 120.0  # then others stop waiting for whoever computes, and do it themselves
 # what SQLite says where the file is sound and the disk, its rights or another process are not
-_REFUSALS = ("locked", "readonly", "disk i/o error", "is full", "unable to open", "access permission")
+_REFUSALS = (
+    "locked",
+    "locking protocol",  # of network file systems
+    "readonly",
+    "disk i/o error",
+    "is full",
+    "unable to open",
+    "access permission",
+)
 
 _traffic: dict[Path, Traffic] = {}
 _T = TypeVar("_T")
@@ -57,6 +65,7 @@ class FolderCache:
         self._path = folder / f"{fingerprint}{_SUFFIX}"
         self._owner = uuid.uuid4().bytes
         self._connection: sqlite3.Connection | None = None
+        self._opened: int | None = None  # the inode of the file that the connection is to
         self._refused = False
         self._lock = threading.Lock()  # joblib asks for work from threads of its own
 
@@ -89,15 +98,15 @@ class FolderCache:
         def claim(database: sqlite3.Connection) -> set[bytes]:
             with _transaction(database):  # nobody else claims between look and claim
                 now = time.time()
-                taken = set()
-                columns = "key, owner, process, until"
-                for key, owner, process, until in _rows(database, columns, "claims", digests):
-                    if (
-                        owner != self._owner
-                        and now < until <= now + _CLAIM_SECONDS
-                        and _is_alive(process)
-                    ):
-                        taken.add(key)
+                # a write in any case: to one without the right to it everything is granted
+                database.execute(
+                    "DELETE FROM claims WHERE until NOT BETWEEN ? AND ?", (now, now + _CLAIM_SECONDS)
+                )
+                taken = {
+                    key
+                    for key, owner, process in _rows(database, "key, owner, process", "claims", digests)
+                    if owner != self._owner and _is_alive(process)
+                }
                 mine = [digest for digest in digests if digest not in taken]
                 database.executemany(
                     "INSERT OR REPLACE INTO claims VALUES (?, ?, ?, ?)",
@@ -150,18 +159,20 @@ class FolderCache:
             for _ in range(2):
                 if self._refused:
                     break
-                opened = self._inode()
                 try:
                     if self._connection is None:
+                        self._opened = self._inode()
                         self._connection = self._open()
+                        self._opened = self._opened or self._inode()
                     return action(self._connection)
-                except (sqlite3.Error, OSError, TypeError) as error:
+                except (sqlite3.Error, OSError, TypeError, UnicodeDecodeError) as error:
                     self.close()
                     if isinstance(error, OSError) or _is_refusal(error):
                         self._go_without(error)
                     else:
-                        # TypeError: damage has turned a number of a row into something else
-                        self._set_aside(opened, error)
+                        # TypeError: damage has turned a number of a row into something else;
+                        # UnicodeDecodeError: SQLite quotes a damaged name in its message
+                        self._set_aside(error)
             return otherwise
 
     def _open(self) -> sqlite3.Connection:
@@ -195,8 +206,8 @@ class FolderCache:
             stacklevel=2,
         )
 
-    def _set_aside(self, opened: int | None, error: Exception) -> None:
-        if opened is None or opened != self._inode():
+    def _set_aside(self, error: Exception) -> None:
+        if self._opened is None or self._opened != self._inode():
             return  # another process was faster
         aside = f"{self._path}{_SET_ASIDE}"
         try:
@@ -227,16 +238,20 @@ def prune_folder(folder: Path, max_bytes: int) -> None:
     What was set aside as damaged goes first, then the vectors of the checkpoint whose cache was
     written to the longest ago, the oldest of them first. An empty database is left.
     """
+    oldest_first = sorted((status.st_mtime, path) for path, status in _statuses(_databases(folder)))
+    # before anything is measured: it merges a log that a killed process left, and sets damage aside
+    counts = [(path, _use(path, FolderCache.count)) for _, path in oldest_first]
     for path in folder.glob(f"*{_SUFFIX}{_SET_ASIDE}*"):
-        path.unlink()
-    for path in sorted(_databases(folder), key=lambda path: path.stat().st_mtime):
+        path.unlink(missing_ok=True)
+    for path, vectors in counts:
         excess = _bytes(folder) - max_bytes
         if excess <= 0:
             return
-        vectors = _use(path, FolderCache.count)
         if vectors:
             kept = max(0, int(vectors * (1 - excess / path.stat().st_size)))
             _use(path, partial(FolderCache.keep_latest, vectors=kept))
+            if kept:
+                return  # what is still too much is an error of estimation, not worth newer vectors
 
 
 def _databases(folder: Path) -> list[Path]:
@@ -244,7 +259,13 @@ def _databases(folder: Path) -> list[Path]:
 
 
 def _bytes(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.glob(f"*{_SUFFIX}*"))
+    return sum(status.st_size for _, status in _statuses(folder.glob(f"*{_SUFFIX}*")))
+
+
+def _statuses(paths: Iterable[Path]) -> Iterator[tuple[Path, os.stat_result]]:
+    for path in paths:
+        with suppress(FileNotFoundError):  # logs come and go with whoever has the database open
+            yield path, path.stat()
 
 
 def _use(path: Path, action: Callable[[FolderCache], _T]) -> _T:
@@ -277,8 +298,8 @@ def _connect(database: str, writable: bool) -> sqlite3.Connection:
 
 @contextmanager
 def _transaction(database: sqlite3.Connection) -> Iterator[None]:
-    database.execute("BEGIN IMMEDIATE")
-    with database:
+    with database:  # rolls back, too, where an interrupt arrives just after the transaction began
+        database.execute("BEGIN IMMEDIATE")
         yield
 
 

@@ -17,7 +17,7 @@ class Groups:
     rotation: tuple[Tensor, Tensor] | None  # cos and sin, (tokens, 1, head_dim) each
 
 
-def attend(qkv: Tensor, groups: Groups, extra: Tensor | None) -> Tensor:
+def attend(qkv: Tensor, groups: Groups, extra: Tensor | None, out: Tensor) -> None:
     """Softmax attention of every sequence with itself.
 
     Parameters
@@ -28,14 +28,11 @@ def attend(qkv: Tensor, groups: Groups, extra: Tensor | None) -> Tensor:
         Where the sequences lie; those of one length are attended together.
     extra : Tensor of shape (2, heads, head_dim), or None
         ESM-1's ``bias_k`` and ``bias_v``: one key and value more in every sequence.
-
-    Returns
-    -------
-    Tensor of shape (tokens, heads, head_dim)
+    out : Tensor of shape (tokens, heads, head_dim)
+        Where the mixed values go.
     """
     if groups.rotation is not None:
         rotate(qkv[:2], *groups.rotation)
-    mixed = torch.empty_like(qkv[0])  # (tokens, heads, head_dim)
     for first, sequences, length in groups.runs:
         run = slice(first, first + sequences * length)
         # contiguous: a copy costs less than striding over all heads in the innermost loops
@@ -47,8 +44,7 @@ def attend(qkv: Tensor, groups: Groups, extra: Tensor | None) -> Tensor:
                 for part, more in zip((k, v), extra, strict=True)
             )  # (sequences, heads, length + 1, head_dim)
         attended = F.scaled_dot_product_attention(q, k, v)  # (sequences, heads, length, head_dim)
-        mixed[run].unflatten(0, (sequences, length)).copy_(attended.transpose(1, 2))
-    return mixed
+        out[run].unflatten(0, (sequences, length)).copy_(attended.transpose(1, 2))
 
 
 def rotate(qk: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
