@@ -10,6 +10,7 @@ import argparse
 import os
 import pickle
 import re
+import threading
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -145,13 +146,18 @@ def read_checkpoint(path: Path) -> Checkpoint:
     return Checkpoint(path, architecture, weights)
 
 
+# torch keeps one list of allowed classes for the whole process: two readers at once would each put
+# back what the other had changed
+_reading = threading.Lock()
+
+
 def _load_weights_only(path: Path) -> Any:
     import torch
 
     # files from before torch 1.6 are plain pickles, which cannot be mapped
     mapped = zipfile.is_zipfile(path)
     try:
-        with torch.serialization.safe_globals([argparse.Namespace]):
+        with _reading, torch.serialization.safe_globals([argparse.Namespace]):
             return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except (FileNotFoundError, PermissionError, MemoryError):
         raise

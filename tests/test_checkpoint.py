@@ -2,7 +2,9 @@
 
 import argparse
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import numpy as np
 import pytest
@@ -199,3 +201,16 @@ def test_reading_leaves_nothing_more_allowed_in_torch(checkpoints):
     read_checkpoint(checkpoints["esm2"].path)
     assert torch.serialization.get_safe_globals() == before
     assert argparse.Namespace not in before
+
+
+def test_threads_that_read_at_once_leave_nothing_more_allowed_in_torch(checkpoints):
+    barrier = Barrier(8)
+
+    def read(number):
+        barrier.wait()
+        for _ in range(10):
+            read_checkpoint(checkpoints[FAMILIES[number % len(FAMILIES)]].path)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(read, range(8)))
+    assert argparse.Namespace not in torch.serialization.get_safe_globals()
