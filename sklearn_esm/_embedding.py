@@ -243,9 +243,12 @@ class ESMEmbeddingTransformer(SequenceTransformer):
         if row_of:
             with open_cache(self.cache, model.fingerprint) as cache:
                 vectors = pooled_vectors(request, list(row_of), cache, self.n_jobs, self.verbose)
+        if len(vectors) == len(sequences):
+            return vectors  # nothing is repeated or missing: no second matrix beside the first
         matrix = np.full((len(sequences), self._n_features_out), np.nan, dtype=np.float32)
-        present = [row for row, sequence in enumerate(sequences) if sequence is not None]
-        matrix[present] = vectors[[row_of[sequence] for sequence in sequences if sequence]]
+        for row, sequence in enumerate(sequences):
+            if sequence is not None:
+                matrix[row] = vectors[row_of[sequence]]
         return matrix
 
     def precompute(

@@ -49,10 +49,9 @@ def identify(path: Path) -> Identity:
         Where the file is no readable checkpoint of a sequence model.
     """
     with _lock:
+        # asked again after the reading: the file may have been replaced meanwhile
         while (key := _key(path)) not in _known:
-            identity = _recall(key) or _find_out(path, key)
-            if identity is not None:
-                _known[key] = identity
+            _known[key] = _recall(key) or _find_out(path, key)
         return _known[key]
 
 
@@ -61,16 +60,13 @@ def _key(path: Path) -> _Key:
     return str(path), status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
-def _find_out(path: Path, key: _Key) -> Identity | None:
-    """Fingerprint and architecture, or None where the file was replaced while it was read."""
+def _find_out(path: Path, key: _Key) -> Identity:
     started = time.time_ns()
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(1 << 20):
             digest.update(chunk)
     identity = Identity(digest.hexdigest(), read_checkpoint(path).architecture)
-    if _key(path) != key:
-        return None
     if started - key[2] > _SETTLED:
         _note(key, identity)
     return identity

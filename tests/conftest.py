@@ -30,6 +30,12 @@ def empty_cache():
     _cache.MEMORY_CACHE.prune(0)
 
 
+@pytest.fixture(params=["memory", "folder"])
+def cache(request, tmp_path):
+    """Each kind of cache in turn, empty, as the parameter of that name takes it."""
+    return "memory" if request.param == "memory" else tmp_path / "cache"
+
+
 @pytest.fixture
 def embedded(monkeypatch):
     """The sequences that reach the model in this process: a list that grows with every one."""

@@ -24,7 +24,7 @@ Where: TypeAlias = "str | os.PathLike[str] | None"
 @contextmanager
 def open_cache(cache: Where, fingerprint: str) -> Iterator[Cache]:
     """The cache that the parameter ``cache`` names, for the vectors of one checkpoint."""
-    folder = _folder(cache)
+    folder = _folder_of(cache)
     if folder is None:
         yield MEMORY_CACHE if cache == "memory" else NO_CACHE
         return
@@ -37,7 +37,7 @@ def open_cache(cache: Where, fingerprint: str) -> Iterator[Cache]:
 
 def cache_info(cache: Where) -> CacheInfo:
     """What the cache that the parameter names holds."""
-    folder = _folder(cache)
+    folder = _folder_of(cache)
     if folder is None:
         return (MEMORY_CACHE if cache == "memory" else NO_CACHE).info()
     return folder_info(folder)
@@ -45,12 +45,12 @@ def cache_info(cache: Where) -> CacheInfo:
 
 def prune_cache(cache: Where, max_bytes: int) -> None:
     """Shrink the cache that the parameter names to about ``max_bytes``."""
-    folder = _folder(cache)
+    folder = _folder_of(cache)
     if folder is not None:
         prune_folder(folder, max_bytes)
     elif cache == "memory":
         MEMORY_CACHE.prune(max_bytes)
 
 
-def _folder(cache: Where) -> Path | None:
+def _folder_of(cache: Where) -> Path | None:
     return None if cache is None or cache == "memory" else Path(cache).expanduser().absolute()

@@ -119,6 +119,8 @@ class FolderCache:
 
     def release(self, keys: Sequence[Key]) -> None:
         """Give claims back."""
+        if not keys:
+            return
         rows = [(_digest(key), self._owner) for key in keys]
 
         def release(database: sqlite3.Connection) -> None:
@@ -183,10 +185,11 @@ class FolderCache:
                 return _connect(str(self._path), writable=True)
             except sqlite3.OperationalError as error:
                 # SQLite itself does not wait where two processes make a database at the same time
-                if "locked" in str(error) and time.monotonic() < patience:
-                    time.sleep(0.01)
-                    continue
-                if _is_refusal(error):
+                if "locked" in str(error):
+                    if time.monotonic() < patience:
+                        time.sleep(0.01)
+                        continue
+                elif _is_refusal(error):
                     # without the right to write, SQLite reads only what it is told nobody writes
                     with suppress(sqlite3.Error):
                         return _connect(f"{self._path.as_uri()}?immutable=1", writable=False)
