@@ -55,7 +55,9 @@ class Request:
     batch_tokens: int | None
 
     def tokens_per_batch(self) -> int:
-        return self.batch_tokens or _BATCH_TOKENS[resolve_device(self.device).split(":")[0]]
+        # planned for the device asked for, though only the workers may have it
+        device = self.device or resolve_device(None)
+        return self.batch_tokens or _BATCH_TOKENS[device.split(":")[0]]
 
     def columns(self) -> dict[tuple[int, int], slice]:
         """Where each ``(layer, number of the pooling)`` stands in a row of the matrix."""

@@ -1,8 +1,11 @@
 """The gallery scripts run as a user runs them."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -22,3 +25,23 @@ def test_quickstart_prints_scores_and_saves_a_picture(tmp_path):
     picture = (tmp_path / "new" / "quickstart.png").read_bytes()
     assert picture.startswith(b"\x89PNG")
     assert len(picture) > 20_000
+
+
+def test_cluster_dask_embeds_once_and_ships_no_weights():
+    pytest.importorskip("distributed")
+    run = subprocess.run(
+        [sys.executable, "-W", "error", EXAMPLES / "cluster_dask.py"],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert run.returncode == 0, run.stderr
+    counts = dict(re.findall(r"^(\w+): +(\d+) runs of the model", run.stdout, re.MULTILINE))
+    assert counts == {"precompute": "306", "search": "0"}
+    assert "306 peptides, 2 workers" in run.stdout
+    assert "4284 vectors" in run.stdout  # 7 layers, 2 poolings
+    assert "70 tasks" in run.stdout
+    sent = re.findall(r"([\d.]+) kB of (\w+)", run.stdout)
+    assert [what for _, what in sent] == ["pipeline", "sequences", "labels"]
+    assert max(float(size) for size, _ in sent) < 10
+    assert float(re.search(r"ROC AUC ([\d.]+)", run.stdout)[1]) > 0.9
