@@ -14,7 +14,7 @@ class Groups:
     """Runs of equally long sequences, and the rotation of each token (ESM-2 alone has one)."""
 
     runs: list[tuple[int, int, int]]  # (first token, sequences, tokens each)
-    rotation: tuple[Tensor, Tensor] | None  # cos and sin, (tokens, 1, head_dim) each
+    rotation: tuple[Tensor, Tensor] | None  # cos and sin, (longest, head_dim) each
 
 
 def attend(qkv: Tensor, groups: Groups, extra: Tensor | None, out: Tensor) -> None:
@@ -23,7 +23,7 @@ def attend(qkv: Tensor, groups: Groups, extra: Tensor | None, out: Tensor) -> No
     Parameters
     ----------
     qkv : Tensor of shape (3, tokens, heads, head_dim)
-        Queries, keys and values; queries and keys are rotated in place.
+        Queries, keys and values.
     groups : Groups
         Where the sequences lie; those of one length are attended together.
     extra : Tensor of shape (2, heads, head_dim), or None
@@ -31,12 +31,12 @@ def attend(qkv: Tensor, groups: Groups, extra: Tensor | None, out: Tensor) -> No
     out : Tensor of shape (tokens, heads, head_dim)
         Where the mixed values go.
     """
-    if groups.rotation is not None:
-        rotate(qkv[:2], *groups.rotation)
     for first, sequences, length in groups.runs:
         run = slice(first, first + sequences * length)
         # contiguous: a copy costs less than striding over all heads in the innermost loops
         packed = qkv[:, run].unflatten(1, (sequences, length)).transpose(2, 3).contiguous()
+        if groups.rotation is not None:
+            rotate(packed[:2], *(table[:length] for table in groups.rotation))
         q, k, v = packed  # (sequences, heads, length, head_dim) each
         if extra is not None:
             k, v = (
@@ -50,9 +50,9 @@ def attend(qkv: Tensor, groups: Groups, extra: Tensor | None, out: Tensor) -> No
 def rotate(qk: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Apply rotary position embedding to queries and keys, in place (Su et al. 2021)."""
     half = qk.shape[-1] // 2
-    swapped = qk.roll(half, dims=-1)  # (2, tokens, heads, head_dim)
+    swapped = qk.roll(half, dims=-1)  # (2, sequences, heads, length, head_dim)
     # sin carries the minus sign of the first half, so no negated copy is made
-    return qk.mul_(cos).addcmul_(swapped, sin)  # (2, tokens, heads, head_dim)
+    return qk.mul_(cos).addcmul_(swapped, sin)  # (2, sequences, heads, length, head_dim)
 
 
 class Rotary:
@@ -61,9 +61,10 @@ class Rotary:
     def __init__(self, inverse_frequencies: Tensor, device: torch.device) -> None:
         self._frequencies = inverse_frequencies.to(device)  # (head_dim / 2,)
 
-    def tables(self, positions: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """Cos and signed sin of ``(tokens,)`` positions, ``(tokens, 1, head_dim)`` each."""
-        angles = positions[:, None, None].float() * self._frequencies  # (tokens, 1, head_dim / 2)
+    def tables(self, length: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """Cos and signed sin of the positions from 0, ``(length, head_dim)`` each."""
+        positions = torch.arange(length, device=self._frequencies.device)
+        angles = positions[:, None].float() * self._frequencies  # (length, head_dim / 2)
         cos, sin = angles.cos(), angles.sin()
         return (
             torch.cat((cos, cos), dim=-1).to(dtype),

@@ -77,7 +77,7 @@ class PackedModel:
     def _rotate_by(self, tokens: Tokens) -> tuple[Tensor, Tensor] | None:
         if self._rotary is None:
             return None
-        return self._rotary.tables(tokens.positions.to(self.device), self.dtype)
+        return self._rotary.tables(max(length for _, _, length in tokens.groups), self.dtype)
 
     def _embedding_table(self) -> Tensor:
         """Token embeddings in fp32, ``(vocabulary, width)``, scaled, ``<mask>`` zeroed where due."""
