@@ -26,8 +26,8 @@ def test_a_whole_search_needs_one_pass_of_each_peptide(tmp_path):
 
     passes = {row[0]: int(row[1].replace(",", "")) for row in rows if len(row) == 3}
     assert passes == {
-        "no cache, one candidate": 5 * 306,
-        "no cache, all: 18 x that, not run": 18 * 5 * 306,
+        "no cache, 2 candidates": 2 * 5 * 306,
+        "no cache, all: 9 x that, not run": 18 * 5 * 306,
         "precompute into a folder": 306,
         "search of all candidates": 0,
         "search again, new estimator": 0,
