@@ -14,13 +14,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from shapes import SHAPES, TESTS
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+sys.path.insert(0, str(TESTS))
 from fair_esm_oracle import RandomCheckpoint, fair_esm, save_random_checkpoint
 
 from sklearn_esm import ESMEmbeddingTransformer
 
-SHAPES = {"8M": (6, 320, 20), "35M": (12, 480, 20), "150M": (30, 640, 20)}
 RESIDUES = list("ACDEFGHIKLMNPQRSTVWY")
 
 

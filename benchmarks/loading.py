@@ -13,8 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-TESTS = Path(__file__).parents[1] / "tests"
-SHAPES = {"8M": (6, 320, 20), "150M": (30, 640, 20), "650M": (33, 1280, 20)}
+from shapes import SHAPES, save_random
 
 MEASURE = """
 import resource, sys, time
@@ -36,14 +35,6 @@ LOADERS = {
         "model, alphabet = esm.pretrained.load_model_and_alphabet_core('esm2', data)"
     ),
 }
-SAVE = """
-import sys
-from pathlib import Path
-sys.path.insert(0, sys.argv[1])
-from fair_esm_oracle import save_random_checkpoint
-layers, width, heads = map(int, sys.argv[3:])
-save_random_checkpoint(Path(sys.argv[2]), "esm2", layers=layers, width=width, heads=heads)
-"""
 
 
 def main() -> None:
@@ -53,7 +44,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "random.pt"
-        run(SAVE, str(TESTS), str(path), *map(str, SHAPES[options.shape]))
+        save_random(path, options.shape)
         with path.open("rb") as file:
             while file.read(1 << 24):
                 pass

@@ -17,22 +17,14 @@ from pathlib import Path
 
 import numpy as np
 from joblib.externals.loky import get_reusable_executor
+from shapes import SHAPES, save_random
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 
 from sklearn_esm import ESMEmbeddingTransformer
 
-SHAPES = {"8M": (6, 320, 20), "35M": (12, 480, 20), "150M": (30, 640, 20), "650M": (33, 1280, 20)}
 MIB = 2**20
-SAVE = """
-import sys
-from pathlib import Path
-sys.path.insert(0, sys.argv[1])
-from fair_esm_oracle import save_random_checkpoint
-layers, width, heads = map(int, sys.argv[3:])
-save_random_checkpoint(Path(sys.argv[2]), "esm2", layers=layers, width=width, heads=heads)
-"""
 
 
 def main() -> None:
@@ -46,7 +38,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = Path(folder) / "random.pt"
-        save(checkpoint, SHAPES[options.shape])
+        save_random(checkpoint, options.shape)
         size = checkpoint.stat().st_size / MIB
         print(f"ESM-2 {options.shape} shape, float32, checkpoint of {size:.0f} MiB")
         peaks = {}
@@ -56,12 +48,6 @@ def main() -> None:
             peaks[workers] = int(run.stdout)
             print(f"{workers} worker{'s' * (workers > 1)}: {peaks[workers] / MIB:5.0f} MiB at the peak")
         print(f"ratio: {peaks[2] / peaks[1]:.2f}")
-
-
-def save(path: Path, shape: tuple[int, int, int]) -> None:
-    # in a process of its own: the parent must not hold torch's libraries in common with the workers
-    oracle = Path(__file__).parents[1] / "tests"
-    subprocess.run([sys.executable, "-c", SAVE, oracle, path, *map(str, shape)], check=True)
 
 
 def peak_of_workers(checkpoint: Path, workers: int) -> int:

@@ -79,6 +79,11 @@ class SequenceTransformer(TransformerMixin, BaseEstimator):
         CacheInfo
             What is held after it.
 
+        Raises
+        ------
+        ValueError
+            For a negative number of bytes.
+
         Examples
         --------
         >>> from sklearn_esm import ESMEmbeddingTransformer
@@ -88,6 +93,8 @@ class SequenceTransformer(TransformerMixin, BaseEstimator):
         0
         """
         check_parameters(self)
+        if max_bytes < 0:
+            raise ValueError(f"max_bytes={max_bytes!r} is negative. Pass 0 to remove every vector.")
         prune_cache(self.cache, max_bytes)
         return cache_info(self.cache)
 

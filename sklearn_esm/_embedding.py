@@ -80,7 +80,7 @@ class ESMEmbeddingTransformer(SequenceTransformer):
         Where pooled vectors are kept, so that clones, cross-validation and searches embed each
         sequence once. ``"memory"`` is one bounded store per process (512 MiB, the least recently
         used is forgotten). A folder is shared by processes and outlives them: 4 bytes a number and
-        about 120 for each vector, written batch by batch, so that a killed run loses one batch. It
+        about 140 for each vector, written batch by batch, so that a killed run loses one batch. It
         has to be on a disk of the machine itself, and holds no sequence, only their hashes.
 
     n_jobs : int or None, default=None
@@ -258,6 +258,9 @@ class ESMEmbeddingTransformer(SequenceTransformer):
         poolings: str | Sequence[str] | None = None,
     ) -> ESMEmbeddingTransformer:
         """Run the model once and fill the cache, for a search over layers and poolings after it.
+
+        With ``verbose=True`` a progress bar says how far it is. Stopped and started again, it goes on
+        from the last batch that was kept.
 
         Parameters
         ----------

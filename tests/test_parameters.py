@@ -299,3 +299,10 @@ def test_precompute_warns_where_the_memory_cache_is_too_small(checkpoints, monke
     assert Path(warned[0].filename) == Path(__file__)
     monkeypatch.setattr(_embedding, "MEMORY_CACHE_BYTES", needed)
     assert transformer.precompute(SEQUENCES, poolings=["mean", "max"]) is transformer
+
+
+@pytest.mark.parametrize("cache", ["memory", None])
+def test_no_cache_can_be_pruned_to_less_than_nothing(checkpoints, cache):
+    transformer = ESMEmbeddingTransformer(checkpoints["esm2"].path, cache=cache)
+    with pytest.raises(ValueError, match=r"max_bytes=-1 is negative\. Pass 0 to remove every vector\."):
+        transformer.prune_cache(-1)
