@@ -77,7 +77,8 @@ def peak_of_workers(checkpoint: Path, workers: int) -> int:
 
 def cross_validate(checkpoint: Path, n_jobs: int | None) -> None:
     rng = np.random.default_rng(0)
-    sequences = ["".join(rng.choice(list("ACDEFGHIKLMNPQRSTVWY"), 100)) for _ in range(40)]
+    lengths = rng.integers(50, 150, size=40)
+    sequences = ["".join(rng.choice(list("ACDEFGHIKLMNPQRSTVWY"), length)) for length in lengths]
     model = make_pipeline(ESMEmbeddingTransformer(checkpoint), Ridge())
     cross_val_score(model, sequences, rng.standard_normal(40), cv=2, n_jobs=n_jobs, error_score="raise")
 
