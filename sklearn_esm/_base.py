@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -132,8 +131,7 @@ class SequenceTransformer(TransformerMixin, BaseEstimator):
 
     def _portable_model(self) -> str:
         """What a worker on any machine finds the model by."""
-        text = os.fspath(self.model)
-        return str(Path(text).expanduser().absolute()) if is_path(text) else text
+        return str(find_checkpoint(self.model)) if is_path(self.model) else os.fspath(self.model)
 
     def _sequences(self, X: Any, limit: int | None) -> list[str | None]:
         """Clean sequences, cut to length where the user chose that; None where one is missing."""

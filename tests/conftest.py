@@ -2,6 +2,7 @@
 
 import pytest
 from fair_esm_oracle import FAMILIES, save_random_checkpoint
+from known_vectors import FINGERPRINT
 
 from sklearn_esm import _cache, engine
 
@@ -11,6 +12,12 @@ def checkpoints(tmp_path_factory):
     """A random checkpoint of each family, by the family's name."""
     folder = tmp_path_factory.mktemp("checkpoints")
     return {family: save_random_checkpoint(folder / f"{family}.pt", family) for family in FAMILIES}
+
+
+@pytest.fixture
+def checkpoint(checkpoints):
+    """The random checkpoint of ESM-2."""
+    return checkpoints["esm2"]
 
 
 @pytest.fixture(autouse=True)
@@ -30,10 +37,23 @@ def empty_cache():
     _cache.MEMORY_CACHE.prune(0)
 
 
+@pytest.fixture
+def folder(tmp_path):
+    """A folder for a cache; nobody has made it yet."""
+    return tmp_path / "folder"
+
+
+@pytest.fixture
+def opened(folder):
+    """The cache in that folder, for the checkpoint of the known vectors."""
+    with _cache.open_cache(folder, FINGERPRINT) as cache:
+        yield cache
+
+
 @pytest.fixture(params=["memory", "folder"])
-def cache(request, tmp_path):
+def cache(request, folder):
     """Each kind of cache in turn, empty, as the parameter of that name takes it."""
-    return "memory" if request.param == "memory" else tmp_path / "cache"
+    return "memory" if request.param == "memory" else folder
 
 
 @pytest.fixture

@@ -44,6 +44,20 @@ def missing(cache, vectors):
     return {wanted: vectors[wanted] for wanted, vector in found.items() if vector is None}
 
 
+VECTORS = known(range(12))
+
+
+def put(folder, vectors, fingerprint=FINGERPRINT):
+    with open_cache(folder, fingerprint) as cache:
+        cache.put(vectors)
+
+
+def lost(folder, vectors=VECTORS):
+    """Those of the vectors that are not in the folder; the others must be right."""
+    with open_cache(folder, FINGERPRINT) as cache:
+        return missing(cache, vectors)
+
+
 @contextmanager
 def processes():
     """A function that has processes do a task in a folder, and returns their exit codes."""

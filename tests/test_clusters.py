@@ -55,11 +55,6 @@ GRID = {
 CLOSE_SCORES = {"rtol": 1e-3, "atol": 1e-4}
 
 
-@pytest.fixture
-def checkpoint(checkpoints):
-    return checkpoints["esm2"]
-
-
 def ridge(path, **parameters):
     embed = ESMEmbeddingTransformer(path, **SEVERAL_UNITS, **parameters)
     return make_pipeline(embed, StandardScaler(), Ridge())

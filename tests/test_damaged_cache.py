@@ -9,28 +9,12 @@ from functools import partial
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from known_vectors import DATABASE, FINGERPRINT, key, known, missing
+from known_vectors import DATABASE, FINGERPRINT, VECTORS, key, known, lost, missing, put
 
 from sklearn_esm._cache import cache_info, open_cache, prune_cache
 from sklearn_esm._cache._folder import FolderCache
 
-VECTORS = known(range(12))
 MODULE = sys.modules[FolderCache.__module__]
-
-
-@pytest.fixture
-def folder(tmp_path):
-    return tmp_path / "cache"
-
-
-def put(folder, vectors):
-    with open_cache(folder, FINGERPRINT) as cache:
-        cache.put(vectors)
-
-
-def lost(folder, vectors=VECTORS):
-    with open_cache(folder, FINGERPRINT) as cache:
-        return missing(cache, vectors)
 
 
 def files_of(folder):

@@ -6,29 +6,13 @@ import time
 
 import numpy as np
 import pytest
-from known_vectors import DATABASE, FINGERPRINT, key, known, missing
+from known_vectors import DATABASE, FINGERPRINT, key, known, missing, put
 from numpy.testing import assert_array_equal
 
 from sklearn_esm import ESMEmbeddingTransformer
 from sklearn_esm._cache import cache_info, open_cache, prune_cache
 
 SEQUENCES = ["MKTAYIAKQRQIS", "GLDALQITV", "A", "GIGKFLHSAKKFGKAFV"]
-
-
-@pytest.fixture
-def folder(tmp_path):
-    return tmp_path / "cache"
-
-
-@pytest.fixture
-def opened(folder):
-    with open_cache(folder, FINGERPRINT) as cache:
-        yield cache
-
-
-def put(folder, vectors, fingerprint=FINGERPRINT):
-    with open_cache(folder, fingerprint) as cache:
-        cache.put(vectors)
 
 
 def kept(folder, vectors, fingerprint=FINGERPRINT):

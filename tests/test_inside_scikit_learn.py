@@ -29,11 +29,6 @@ CLOSE_SCORES = {"rtol": 1e-3, "atol": 1e-4}
 ALPHAS = [0.01, 0.1, 1.0, 10.0, 100.0, 1000.0]
 
 
-@pytest.fixture
-def checkpoint(checkpoints):
-    return checkpoints["esm2"]
-
-
 def fair_esm_pooled(checkpoint, layer=LAYERS, pooling=np.mean):
     states = fair_esm_residues(checkpoint, SEQUENCES, layer)
     return np.stack([pooling(residues, axis=0) for residues in states])

@@ -31,16 +31,6 @@ OTHER_FOLDS = KFold(5, shuffle=True, random_state=1)
 CLOSE = {"rtol": 1e-3, "atol": 1e-4}
 
 
-@pytest.fixture
-def checkpoint(checkpoints):
-    return checkpoints["esm2"]
-
-
-@pytest.fixture
-def folder(tmp_path):
-    return tmp_path / "folder"
-
-
 def begin_later_process():
     MEMORY_CACHE.prune(0)
 

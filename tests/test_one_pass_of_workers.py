@@ -20,17 +20,6 @@ from sklearn_esm import _compute, engine
 from sklearn_esm._cache import Key, open_cache
 from sklearn_esm._identity import identify
 
-
-@pytest.fixture
-def checkpoint(checkpoints):
-    return checkpoints["esm2"]
-
-
-@pytest.fixture
-def folder(tmp_path):
-    return tmp_path / "folder"
-
-
 # Failures
 
 

@@ -11,29 +11,13 @@ from pathlib import Path
 
 import pytest
 from fair_esm_oracle import assert_faithful
-from known_vectors import DATABASE, FINGERPRINT, key, known, missing
+from known_vectors import DATABASE, FINGERPRINT, VECTORS, key, known, lost, missing, put
 
 from sklearn_esm import ESMEmbeddingTransformer
 from sklearn_esm._cache import cache_info, open_cache
 from sklearn_esm._cache._folder import FolderCache
 
 SEQUENCES = ["MKTAYIAKQRQIS", "GLDALQITV", "A", "GIGKFLHSAKKFGKAFV"]
-VECTORS = known(range(12))
-
-
-@pytest.fixture
-def folder(tmp_path):
-    return tmp_path / "cache"
-
-
-def put(folder, vectors):
-    with open_cache(folder, FINGERPRINT) as cache:
-        cache.put(vectors)
-
-
-def lost(folder, vectors=VECTORS):
-    with open_cache(folder, FINGERPRINT) as cache:
-        return missing(cache, vectors)
 
 
 # a disk that refuses

@@ -23,17 +23,6 @@ posix = pytest.mark.skipif(
 )
 
 
-@pytest.fixture
-def folder(tmp_path):
-    return tmp_path / "cache"
-
-
-@pytest.fixture
-def opened(folder):
-    with open_cache(folder, FINGERPRINT) as cache:
-        yield cache
-
-
 @pytest.fixture(scope="module")
 def start():
     with processes() as start:
