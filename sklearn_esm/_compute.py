@@ -6,7 +6,6 @@ The estimators call this room; it knows the caches and the workers, and no estim
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -54,9 +53,8 @@ def residue_arrays(
     arrays = [np.empty((len(sequence), shape), dtype=np.float32) for sequence in sequences]
     if not sequences:
         return arrays
-    units = _plan(request, sequences)
     with _progress(sequences, verbose) as progress:
-        for unit, results in zip(units, run_units(request, units, n_jobs), strict=True):
+        for unit, results in run_units(request, _plan(request, sequences), n_jobs):
             for result in results:
                 first = start[result.layer]
                 for row, states in zip(result.rows, result.values, strict=True):
@@ -115,29 +113,28 @@ def _compute(
 ) -> Iterator[_Vector]:
     """Vectors of the rows that no other worker computes; the other rows are added to ``elsewhere``."""
     columns = request.columns()
-    under_way: deque[tuple[Unit, list[Key]]] = deque()
+    under_way: dict[int, list[Key]] = {}  # claims by the first row of their unit
 
     def units() -> Iterator[Unit]:
         for planned in _plan(request, [sequences[row] for row in rows]):
             unit = replace(planned, rows=tuple(rows[number] for number in planned.rows))
             unit, claims = _claim(request, unit, cache, elsewhere)
             if unit.rows:
-                under_way.append((unit, claims))
+                under_way[unit.rows[0]] = claims
                 yield unit
 
     try:
-        for results in run_units(request, units(), n_jobs):
-            unit, claims = under_way[0]
+        for unit, results in run_units(request, units(), n_jobs):
             cache.put(_entries(request, sequences, results))
-            cache.release(claims)
-            under_way.popleft()
+            cache.release(under_way[unit.rows[0]])
+            del under_way[unit.rows[0]]
             cache.traffic.add(misses=len(unit.rows))
             progress.update(unit.residues)
             for result in results:
                 where = columns[result.layer, result.pooling]
                 yield from ((row, where, v) for row, v in zip(result.rows, result.values, strict=True))
     finally:
-        for _, claims in under_way:
+        for claims in under_way.values():
             cache.release(claims)
 
 
@@ -192,8 +189,9 @@ def _entries(request: Request, sequences: Sequence[str], results: list[Result]) 
 def _plan(request: Request, sequences: Sequence[str]) -> list[Unit]:
     from sklearn_esm.engine import plan_units
 
+    lanes = request.lanes()
     # planned before they are handed out, so that workers compute just what one process would
-    return plan_units(sequences, request.tokens_per_batch(), request.window_length)
+    return plan_units(sequences, request.tokens_per_batch(), request.window_length, lanes)
 
 
 def _progress(sequences: Sequence[str], verbose: bool) -> tqdm[NoReturn]:

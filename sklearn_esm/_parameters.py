@@ -15,7 +15,7 @@ from sklearn_esm._pooling import POOLINGS, Pooling, pooling_name
 
 _CHOICES = {
     "overlong": ("error", "truncate", "window"),
-    "dtype": ("float32", "bfloat16", "float16"),
+    "dtype": ("float32", "bfloat16", "float16", "int8"),
 }
 _DEVICE = re.compile(r"cpu|mps|cuda(:\d+)?", re.ASCII)
 
@@ -40,6 +40,11 @@ def check_parameters(estimator: Any) -> None:
     device = estimator.device
     if device is not None and not (isinstance(device, str) and _DEVICE.fullmatch(device)):
         raise ValueError(f"device={device!r} is no device. Pass None, 'cpu', 'cuda', 'cuda:1' or 'mps'.")
+    if estimator.dtype == "int8" and device not in (None, "cpu"):
+        raise ValueError(
+            f"dtype='int8' runs on processors only, and device is {device!r}. Pass device='cpu', or "
+            "dtype='bfloat16' or 'float16' for speed there."
+        )
     if not (estimator.cache is None or isinstance(estimator.cache, (str, os.PathLike))):
         raise TypeError(
             f"cache={estimator.cache!r} is a {type(estimator.cache).__name__}. Pass 'memory', None, or "

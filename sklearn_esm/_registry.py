@@ -37,8 +37,10 @@ def loaded_model(path: Path, device: str, dtype: str) -> PackedModel:
         return _models[key]
 
 
-def resolve_device(device: str | None) -> str:
+def resolve_device(device: str | None, dtype: str) -> str:
     """The device to use: the one named, or the best one present where ``device`` is None.
+
+    For ``dtype="int8"`` that is the processor: the integer layers run nowhere else.
 
     Raises
     ------
@@ -48,6 +50,8 @@ def resolve_device(device: str | None) -> str:
     import torch
 
     if device is None:
+        if dtype == "int8":
+            return "cpu"
         if torch.cuda.is_available():
             return "cuda"
         return "mps" if torch.backends.mps.is_available() else "cpu"

@@ -6,31 +6,35 @@
 from __future__ import annotations
 
 import sys
-import threading
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import partial
 from itertools import islice, product
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from joblib import cpu_count, effective_n_jobs
+from joblib import effective_n_jobs
 from sklearn.utils.parallel import Parallel, delayed
 
 from sklearn_esm._cache import Key
 from sklearn_esm._checkpoint import Architecture, find_checkpoint
 from sklearn_esm._identity import identify
+from sklearn_esm._lanes import cores_taken, lanes, side_by_side
 from sklearn_esm._pooling import Pooling, pool, residue_states
 from sklearn_esm._registry import loaded_model, resolve_device
+from sklearn_esm._room import within_memory
 from sklearn_esm._sequences import shorten
 
 if TYPE_CHECKING:
     from sklearn_esm.engine import Block, Unit
 
 # tokens in a forward pass: few enough for a processor's cache, many enough to fill a GPU
-_BATCH_TOKENS = {"cpu": 2048, "mps": 8192, "cuda": 32768}
+BATCH_TOKENS = {"cpu": 512, "mps": 8192, "cuda": 32768}
+_DAMAGED = "The weights are damaged: download or copy the checkpoint again."
 _WIDER = {
-    "float32": "The weights are damaged: download or copy the checkpoint again.",
+    "float32": _DAMAGED,
+    "int8": _DAMAGED,
     "bfloat16": "Pass dtype='float32'.",
     "float16": "Pass dtype='bfloat16' or 'float32', which reach further.",
 }
@@ -56,8 +60,14 @@ class Request:
 
     def tokens_per_batch(self) -> int:
         # planned for the device asked for, though only the workers may have it
-        device = self.device or resolve_device(None)
-        return self.batch_tokens or _BATCH_TOKENS[device.split(":")[0]]
+        device = self.device or resolve_device(None, self.dtype)
+        return self.batch_tokens or BATCH_TOKENS[device.split(":")[0]]
+
+    def lanes(self) -> int:
+        """How many units this process runs at a time."""
+        if any(callable(pooling) for pooling in self.poolings):
+            return 1  # a user's function runs in the user's thread
+        return lanes(self.device or resolve_device(None, self.dtype))
 
     def columns(self) -> dict[tuple[int, int], slice]:
         """Where each ``(layer, number of the pooling)`` stands in a row of the matrix."""
@@ -82,13 +92,26 @@ class Result(NamedTuple):
     values: np.ndarray  # (sequences, k), or (sequences, residues, width) without pooling
 
 
-def run_units(request: Request, units: Iterable[Unit], n_jobs: int | None) -> Iterator[list[Result]]:
-    """The results of each unit in turn, computed in this process or by joblib's workers."""
+def run_units(
+    request: Request, units: Iterable[Unit], n_jobs: int | None
+) -> Iterator[tuple[Unit, list[Result]]]:
+    """Each unit with its results, computed in this process or by joblib's workers."""
     workers = 1 if _inside_dask() else effective_n_jobs(n_jobs)
     if workers == 1:
-        yield from (_run(request, unit) for unit in units)
+        yield from side_by_side(partial(_run, request), units, request.lanes())
         return
-    tasks = (delayed(_run)(request, unit) for unit in units)
+    handed_out: deque[Unit] = deque()
+
+    def tasks() -> Iterator[Any]:
+        for unit in units:
+            handed_out.append(unit)
+            yield delayed(_run)(request, unit)
+
+    for results in _by_joblib(tasks(), workers, n_jobs):
+        yield handed_out.popleft(), results
+
+
+def _by_joblib(tasks: Iterator[Any], workers: int, n_jobs: int | None) -> Iterator[list[Result]]:
     try:
         parallel = Parallel(n_jobs=n_jobs, return_as="generator")
     except ValueError:  # multiprocessing and Ray hand out lists only: a few units at a time
@@ -126,28 +149,26 @@ def _run(request: Request, unit: Unit) -> list[Result]:
             f"The weights at {path} are not those this run began with. Fit again, or put the "
             "former file back; on several machines, give each the same file."
         )
-    device = resolve_device(request.device)
+    device = resolve_device(request.device, request.dtype)
     model = loaded_model(path, device, request.dtype)
+
+    def results(some: Unit, batch_tokens: int) -> list[Result]:
+        blocks = run_unit(model, some, request.layers, batch_tokens)
+        return [result for block in blocks for result in _pooled(request, some, block)]
+
+    with cores_taken():
+        return within_memory(results, unit, request.tokens_per_batch(), model)
+
+
+def _pooled(request: Request, unit: Unit, block: Block) -> Iterator[Result]:
+    _check_finite(request, unit, block)
     has_eos = request.architecture.has_eos
-    results = []
-    with _turns():
-        for block in run_unit(model, unit, request.layers, request.tokens_per_batch()):
-            _check_finite(request, unit, block)
-            if not request.poolings:
-                states = residue_states(block.hidden, has_eos).copy()
-                results.append(Result(block.rows, block.layer, 0, states))
-            for number, pooling in enumerate(request.poolings):
-                vectors = pool(block.hidden, pooling, has_eos, request.widths[number])
-                results.append(Result(block.rows, block.layer, number, vectors))
-    return results
-
-
-@cache
-def _turns() -> threading.BoundedSemaphore:
-    """As many forward passes at a time as there are cores for: each takes all of torch's threads."""
-    import torch
-
-    return threading.BoundedSemaphore(max(1, cpu_count() // torch.get_num_threads()))
+    if not request.poolings:
+        states = residue_states(block.hidden, has_eos).copy()
+        yield Result(block.rows, block.layer, 0, states)
+    for number, pooling in enumerate(request.poolings):
+        vectors = pool(block.hidden, pooling, has_eos, request.widths[number])
+        yield Result(block.rows, block.layer, number, vectors)
 
 
 def _check_finite(request: Request, unit: Unit, block: Block) -> None:

@@ -192,8 +192,8 @@ def test_a_loaded_model_computes_from_the_mapped_file(tmp_path, mapped_ranges, d
     model = PackedModel(read_checkpoint(saved.path), "cpu", dtype)
     ranges = mapped_ranges(saved.path)
     for block in model._blocks:
-        for tensor in (block.up, block.down, block.out, *(weight for weight, _ in block.qkv)):
-            assert inside(tensor, ranges) == mapped
+        for linear in (block.up, block.down, block.out, *block.qkv):
+            assert inside(linear.weight, ranges) == mapped
 
 
 def test_reading_leaves_nothing_more_allowed_in_torch(checkpoints):

@@ -34,10 +34,11 @@ from sklearn.model_selection import GridSearchCV, KFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sklearn_esm import ESMEmbeddingTransformer, _work, engine
+from sklearn_esm import ESMEmbeddingTransformer, _lanes, engine
 from sklearn_esm._checkpoint import find_checkpoint
-from sklearn_esm._compute import _plan
+from sklearn_esm._work import BATCH_TOKENS
 from sklearn_esm.datasets import load_peptides
+from sklearn_esm.engine import plan_units
 
 PAGE = Path(__file__).parents[1] / "docs" / "clusters.md"
 SEQUENCES = [
@@ -105,7 +106,7 @@ def test_a_pipeline_is_sent_without_weights(checkpoint):
 def test_a_unit_of_work_is_little_more_than_its_sequences(checkpoint):
     embed = ESMEmbeddingTransformer(checkpoint.path).fit(SEQUENCES)
     request = embed._request(embed._fitted_model(), embed.layers_, embed._poolings)
-    (unit,) = _plan(request, SEQUENCES)
+    (unit,) = plan_units(SEQUENCES, 2000)
     assert sorted(unit.sequences) == sorted(SEQUENCES)
     assert len(pickle.dumps((request, unit))) < sum(map(len, SEQUENCES)) + 2000
 
@@ -385,15 +386,15 @@ def test_threads_take_turns_where_torch_has_threads_of_its_own(
 
     monkeypatch.setattr(engine, "run_unit", watched)
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
-    monkeypatch.setattr(_work, "cpu_count", lambda: cores)
-    _work._turns.cache_clear()
+    monkeypatch.setattr(_lanes, "cpu_count", lambda: cores)
+    _lanes._cores.cache_clear()
     try:
         with parallel_config("threading"):
             ESMEmbeddingTransformer(
                 checkpoint.path, n_jobs=4, cache=None, **SEVERAL_UNITS
             ).fit_transform(SEQUENCES)
     finally:
-        _work._turns.cache_clear()
+        _lanes._cores.cache_clear()
     assert len(seen) > 4
     assert max(seen) == at_a_time
 
@@ -423,13 +424,13 @@ def test_sizes_on_the_page_are_those_of_today():
     sequences = load_peptides().data.tolist()
     embed = ESMEmbeddingTransformer("esm2_t6_1M_bundled").fit(sequences)
     request = embed._request(embed._fitted_model(), embed.layers_, embed._poolings)
-    (few,) = _plan(request, sequences[:20])
-    last = _plan(request, sequences)[-1]
+    (few,) = plan_units(sequences[:15], BATCH_TOKENS["cpu"])
+    last = plan_units(sequences, BATCH_TOKENS["cpu"])[-1]
     pipeline = make_pipeline(clone(embed), StandardScaler(), LogisticRegression(max_iter=1000))
     said = dict(re.findall(r"^\| (.+?) \| ([\d.]+) \|$", PAGE.read_text(encoding="utf-8"), re.MULTILINE))
     for what, sent in {
         "a pipeline of transformer, scaler and classifier": pipeline,
-        f"a batch of 20 sequences ({few.residues} residues) with all that a worker must know": (
+        f"a batch of 15 sequences ({few.residues} residues) with all that a worker must know": (
             request,
             few,
         ),

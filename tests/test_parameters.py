@@ -32,6 +32,8 @@ def embed(path, sequences=SEQUENCES, **parameters):
 LAYERS_OF_THREE = "It has 3 blocks: pass 0 to 3, or -1 to -4 from the end."
 NO_LAYER = "is neither an integer, a list of them, nor 'all'."
 POOLINGS = "Pass one of 'mean', 'max', 'min', 'sum', 'std', 'bos', 'eos', a function, a list of them"
+DTYPES = "Pass one of 'float32', 'bfloat16', 'float16', 'int8'."
+PROCESSORS = "dtype='int8' runs on processors only, and device is"
 NO_COUNT = "is neither None nor a positive integer."
 
 
@@ -60,7 +62,9 @@ NO_COUNT = "is neither None nor a positive integer."
         ({"max_length": 0}, f"max_length=0 {NO_COUNT}"),
         ({"max_length": -3}, f"max_length=-3 {NO_COUNT}"),
         ({"max_length": 10.0}, f"max_length=10.0 {NO_COUNT}"),
-        ({"dtype": "int8"}, "dtype='int8' is unknown. Pass one of 'float32', 'bfloat16', 'float16'."),
+        ({"dtype": "int4"}, f"dtype='int4' is unknown. {DTYPES}"),
+        ({"dtype": "int8", "device": "cuda:1"}, f"{PROCESSORS} 'cuda:1'. Pass device='cpu', or dtype="),
+        ({"dtype": "int8", "device": "mps"}, f"{PROCESSORS} 'mps'. Pass device='cpu', or dtype="),
         ({"overlong": "cut"}, "overlong='cut' is unknown. Pass one of 'error', 'truncate', 'window'."),
         ({"invalid": "X"}, "invalid='X' is unknown. Pass one of 'error', 'unknown', 'mask', 'drop'."),
         ({"missing": "drop"}, "missing='drop' is unknown. Pass one of 'error', 'nan'."),
@@ -108,8 +112,8 @@ def test_esm1_has_no_eos_to_pool(checkpoints, pooling):
 
 def test_a_parameter_set_wrong_after_fit_is_refused(checkpoints):
     transformer = ESMEmbeddingTransformer(checkpoints["esm2"].path).fit(["MKT"])
-    with pytest.raises(ValueError, match="dtype='int8' is unknown"):
-        transformer.set_params(dtype="int8").transform(["MKT"])
+    with pytest.raises(ValueError, match="dtype='int4' is unknown"):
+        transformer.set_params(dtype="int4").transform(["MKT"])
 
 
 @pytest.mark.parametrize(
@@ -140,6 +144,14 @@ def test_half_width_arithmetic_is_near_float32(checkpoints, family, dtype, toler
     difference = np.linalg.norm(actual - exact, axis=1) / np.linalg.norm(exact, axis=1)
     assert (difference < tolerance).all()
     assert (difference > 1e-5).all()  # or else it was float32 after all
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_the_sums_of_half_width_blocks_are_float32(checkpoints, dtype):
+    # every block adds to the token embeddings: rounded themselves, they would lose in each block
+    for family in FAMILIES:
+        path = checkpoints[family].path
+        assert_array_equal(embed(path, layer=0, dtype=dtype), embed(path, layer=0))
 
 
 def test_half_width_arithmetic_takes_mask_and_windows(checkpoints):

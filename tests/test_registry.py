@@ -150,14 +150,19 @@ def test_loading_never_initialises_at_random(checkpoints, monkeypatch, family):
 
 
 def test_the_processor_is_always_there():
-    assert resolve_device("cpu") == "cpu"
+    assert resolve_device("cpu", "float32") == "cpu"
 
 
 @pytest.mark.parametrize(("cuda", "mps", "best"), [(1, 0, "cuda"), (0, 1, "mps"), (0, 0, "cpu")])
 def test_no_device_is_the_best_one_present(monkeypatch, cuda, mps, best):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: bool(cuda))
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: bool(mps))
-    assert resolve_device(None) == best
+    assert resolve_device(None, "float32") == best
+
+
+def test_no_device_is_the_processor_for_int8(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert resolve_device(None, "int8") == "cpu"
 
 
 @pytest.mark.parametrize(
@@ -172,7 +177,7 @@ def test_a_device_that_is_not_present_is_refused(monkeypatch, device, cuda, foun
     monkeypatch.setattr(torch.cuda, "device_count", lambda: cuda)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     with pytest.raises(ValueError, match=f"device='{device}' is not present") as error:
-        resolve_device(device)
+        resolve_device(device, "float32")
     assert found in str(error.value)
     assert "Pass device=None" in str(error.value)
 
@@ -180,7 +185,7 @@ def test_a_device_that_is_not_present_is_refused(monkeypatch, device, cuda, foun
 @pytest.mark.parametrize(("device", "count"), [("cuda", 1), ("cuda:1", 2)])
 def test_a_device_that_is_present_is_taken(monkeypatch, device, count):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
-    assert resolve_device(device) == device
+    assert resolve_device(device, "float32") == device
 
 
 def test_the_estimator_refuses_an_absent_device(checkpoints, monkeypatch):

@@ -10,10 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sklearn_esm._checkpoint import Checkpoint
-from sklearn_esm.engine._attention import Groups, Rotary, attend
+from sklearn_esm.engine._attention import Groups, Rotary, Runs
+from sklearn_esm.engine._linear import ARITHMETICS, Linear, check_product
 from sklearn_esm.engine._tokens import Tokens, mask_token
+from sklearn_esm.engine._varlen import Together, find_kernel, starts_of
 
-_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 # a position's row in the tables of ESM-1b and ESM-1: fair-esm starts after the padding index, 1
 _FIRST_POSITION = 2
 
@@ -22,20 +23,23 @@ class PackedModel:
     """An ESM model that runs on the tokens of many sequences at once, without padding.
 
     Holds the tensors of a checkpoint on one device, mapped from the file where dtype and device
-    allow, and never changes after it is built: threads may share it.
+    allow, and never changes after it is built: threads may share it. States and norms are float32;
+    ``dtype`` is what linear layers take and give, and what attention computes in.
     """
 
     def __init__(self, checkpoint: Checkpoint, device: str, dtype: str) -> None:
         self.architecture = checkpoint.architecture
         self.device = torch.device(device)
-        self.dtype = _DTYPES[dtype]
+        self.dtype, self._linear = ARITHMETICS[dtype]
+        if dtype == "int8":
+            check_product()
         self._weights = checkpoint.weights
         family = self.architecture.family
         self._embedding = self._embedding_table()
         if family == "esm1b":
             self._position_table = self._weights["embed_positions.weight"].float()
-        self._norm_before = self._norm("emb_layer_norm_before") if self._has_norm_before() else None
-        self._norm_after = self._norm("emb_layer_norm_after") if family != "esm1" else None
+        self._norm_before = self.norm("emb_layer_norm_before") if self._has_norm_before() else None
+        self._norm_after = self.norm("emb_layer_norm_after") if family != "esm1" else None
         self._rotary = Rotary(self._inverse_frequencies(), self.device) if family == "esm2" else None
         self._blocks = [_Block(self, f"layers.{layer}.") for layer in range(self.architecture.layers)]
         del self._weights
@@ -52,10 +56,11 @@ class PackedModel:
             yield 0, x
         if not max(layers):
             return
-        groups = Groups(tokens.groups, self._rotate_by(tokens))
+        groups = self._group(tokens)
         # one for all blocks: to allocate, and touch for the first time, tens of megabytes in each
         # would cost a tenth of the time
-        scratch = x.new_empty(len(x) * max(block.scratch_width for block in self._blocks))
+        width = max(block.scratch_width for block in self._blocks)
+        scratch = x.new_empty(len(x) * width, dtype=self.dtype)  # (tokens * width,)
         for layer, block in enumerate(self._blocks[: max(layers)], start=1):
             block.forward(x, groups, scratch)
             if layer in layers:
@@ -71,13 +76,23 @@ class PackedModel:
                 x /= 1 - tokens.masked.to(self.device)
         if self.architecture.family != "esm2":
             x += self._positions(tokens).to(self.device)
-        x = x.to(self.dtype)
         return self._norm_before(x) if self._norm_before else x
 
-    def _rotate_by(self, tokens: Tokens) -> tuple[Tensor, Tensor] | None:
+    def _group(self, tokens: Tokens) -> Groups:
+        """Where the sequences lie; whether they are attended together or by runs is chosen here."""
+        runs = tokens.groups
+        longest = max(length for _, _, length in runs)
+        head_dim = self.architecture.width // self.architecture.heads
+        kernel = find_kernel(self.device, self.dtype, head_dim, sum(count for _, count, _ in runs))
+        if kernel is None:
+            return Runs(runs, self._rotate_by(torch.arange(longest)))
+        rotation = self._rotate_by(tokens.positions)
+        return Together(kernel, starts_of(runs).to(self.device), len(tokens.ids), longest, rotation)
+
+    def _rotate_by(self, positions: Tensor) -> tuple[Tensor, Tensor] | None:
         if self._rotary is None:
             return None
-        return self._rotary.tables(max(length for _, _, length in tokens.groups), self.dtype)
+        return self._rotary.tables(positions.to(self.device), self.dtype)
 
     def _embedding_table(self) -> Tensor:
         """Token embeddings in fp32, ``(vocabulary, width)``, scaled, ``<mask>`` zeroed where due."""
@@ -114,10 +129,16 @@ class PackedModel:
     def tensor(self, name: str) -> Tensor:
         return self._weights[name].to(self.device, self.dtype)
 
-    def _norm(self, name: str) -> _Norm:
+    def linear(self, name: str) -> Linear:
+        return self._linear(self.tensor(f"{name}.weight"), self.tensor(f"{name}.bias"))
+
+    def norm(self, name: str) -> _Norm:
         # ESM-1 writes its norm in TensorFlow's style, with a far smaller epsilon
         epsilon = 1e-12 if self.architecture.family == "esm1" else 1e-5
-        return _Norm(self.tensor(f"{name}.weight"), self.tensor(f"{name}.bias"), epsilon)
+        weight, bias = (
+            self._weights[f"{name}.{kind}"].to(self.device, torch.float32) for kind in ("weight", "bias")
+        )  # (width,) each
+        return _Norm(weight, bias, epsilon)
 
 
 class _Norm:
@@ -132,20 +153,16 @@ class _Block:
     """One transformer block, pre-norm: attention and a feed-forward network, each added to x."""
 
     def __init__(self, model: PackedModel, prefix: str) -> None:
-        def pair(name: str) -> tuple[Tensor, Tensor]:
-            # transposed as views: the matrix product reads either order
-            return model.tensor(f"{prefix}{name}.weight").T, model.tensor(f"{prefix}{name}.bias")
-
         self.heads = model.architecture.heads
-        self.norm_attention = model._norm(f"{prefix}self_attn_layer_norm")
-        self.norm_feed = model._norm(f"{prefix}final_layer_norm")
+        self.norm_attention = model.norm(f"{prefix}self_attn_layer_norm")
+        self.norm_feed = model.norm(f"{prefix}final_layer_norm")
         # one product of all three is hardly faster, and would take a copy of a quarter of the weights
-        self.qkv = [pair(f"self_attn.{name}_proj") for name in "qkv"]
-        self.out, self.out_bias = pair("self_attn.out_proj")
-        self.up, self.up_bias = pair("fc1")
-        self.down, self.down_bias = pair("fc2")
+        self.qkv = [model.linear(f"{prefix}self_attn.{name}_proj") for name in "qkv"]
+        self.out = model.linear(f"{prefix}self_attn.out_proj")
+        self.up = model.linear(f"{prefix}fc1")
+        self.down = model.linear(f"{prefix}fc2")
         # numbers for each token: Q, K, V and what attention mixes, later the raised states
-        self.scratch_width = max(4 * self.up.shape[0], self.up.shape[1])
+        self.scratch_width = max(4 * model.architecture.width, self.up.outputs)
         self.extra = None
         if model.architecture.family == "esm1":
             extra = [model.tensor(f"{prefix}self_attn.bias_{name}") for name in "kv"]
@@ -154,14 +171,14 @@ class _Block:
     def forward(self, x: Tensor, groups: Groups, scratch: Tensor) -> None:
         """Run the block on ``x`` ``(tokens, width)``, in place."""
         *qkv, mixed = parts = scratch[: 4 * x.numel()].view(4, *x.shape)  # (tokens, width) each
-        normed = self.norm_attention(x)  # (tokens, width)
-        for projected, (weight, bias) in zip(qkv, self.qkv, strict=True):
-            torch.addmm(bias, normed, weight, out=projected)
+        normed = self.qkv[0].prepare(self.norm_attention(x))  # (tokens, width)
+        for projected, linear in zip(qkv, self.qkv, strict=True):
+            linear.into(normed, projected)
         del normed
         by_head = parts.unflatten(2, (self.heads, -1))  # (4, tokens, heads, head_dim)
-        attend(by_head[:3], groups, self.extra, out=by_head[3])
-        x.addmm_(mixed, self.out).add_(self.out_bias)
-        raised = scratch[: len(x) * self.up.shape[1]].view(len(x), -1)  # (tokens, 4 width)
-        torch.addmm(self.up_bias, self.norm_feed(x), self.up, out=raised)
+        groups.attend(by_head[:3], self.extra, out=by_head[3])
+        self.out.add_to(x, self.out.prepare(mixed))
+        raised = scratch[: len(x) * self.up.outputs].view(len(x), -1)  # (tokens, 4 width)
+        self.up.into(self.up.prepare(self.norm_feed(x)), raised)
         torch.ops.aten.gelu_(raised)
-        x.addmm_(raised, self.down).add_(self.down_bias)
+        self.down.add_to(x, self.down.prepare(raised))

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+_FEWEST = 128  # tokens below which the matrix products would be slow
+
 
 @dataclass(frozen=True)
 class Unit:
@@ -13,12 +15,14 @@ class Unit:
 
     ``rows`` are the numbers the sequences had in the list that was planned. ``windows`` are
     ``(start, first kept, end of kept)`` in residues of the sequence, ``window_length`` long each.
+    A ``wide`` one would keep its lane busy when the others have run out of work.
     """
 
     rows: tuple[int, ...]
     sequences: tuple[str, ...]
     windows: tuple[tuple[int, int, int], ...] = ()
     window_length: int = 0
+    wide: bool = False
 
     @property
     def residues(self) -> int:
@@ -31,14 +35,22 @@ class Unit:
 
 
 def plan_units(
-    sequences: Sequence[str], batch_tokens: int, window_length: int | None = None
+    sequences: Sequence[str],
+    batch_tokens: int,
+    window_length: int | None = None,
+    lanes: int = 1,
 ) -> list[Unit]:
     """Batches of at most ``batch_tokens`` tokens, sorted by length so that equal lengths meet.
 
     The longest come first: what needs most memory fails first, and the last units, over which
     workers race, are the small ones. A sequence that is longer than ``window_length`` becomes a
-    unit of its own, and so does one that is over ``batch_tokens``.
+    unit of its own, and so does one that is over ``batch_tokens``. Where ``lanes`` units run at a
+    time, batches are made small enough for each lane to have several, and a unit that holds more
+    than a lane's share of all residues is ``wide``.
     """
+    residues = sum(map(len, sequences))
+    if lanes > 1:
+        batch_tokens = min(batch_tokens, max(_FEWEST, residues // (4 * lanes)))
     units: list[Unit] = []
     rows: list[int] = []
     tokens = 0
@@ -56,7 +68,7 @@ def plan_units(
         tokens += length
     if rows:
         units.append(_batch(sequences, rows))
-    return units
+    return [replace(unit, wide=unit.residues * lanes > residues) for unit in units]
 
 
 def cut_windows(residues: int, length: int) -> tuple[tuple[int, int, int], ...]:
