@@ -6,7 +6,7 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test lint format network-test clean
+.PHONY: help env demo test bench lint format network-test clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 18
@@ -30,6 +30,11 @@ lint: $(STAMP)  ## Check format, lint and types
 
 test: lint  ## Check everything: format, lint, types, doctests and tests
 	@$(PY) -m pytest --doctest-modules sklearn_esm tests
+
+bench: $(STAMP)  ## Measure speed and memory beside fair-esm and transformers (SPEED= and EXTREMES= take options)
+	@$(PY) -m pip install -qq -c constraints.txt -e '.[bench]'
+	@$(PY) benchmarks/speed.py $(SPEED)
+	@$(PY) benchmarks/extremes.py $(EXTREMES)
 
 network-test: $(STAMP)  ## Test against the published weights (downloads them on the first run)
 	@$(PY) -m pytest -m network --force-enable-socket tests

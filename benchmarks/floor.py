@@ -1,0 +1,133 @@
+"""The kernel floor: the matrix products and attention calls of a forward pass, and nothing else.
+
+Usage: ``python benchmarks/floor.py [--shape 8M] [--proteins 150] [--repeats 3]``. No norms, no rotation,
+no activation, no residual sums, no copies: for the very batches that the package plans, what torch's
+kernels take for the products with the same shapes. Nothing that runs these kernels in these batches can
+be quicker; a smaller share of it is what everything else costs.
+"""
+
+import argparse
+import statistics
+import time
+from pathlib import Path
+from queue import SimpleQueue
+
+import torch
+import torch.nn.functional as F
+from proteins import natural_proteins
+from shapes import SHAPES, random_checkpoint
+from torch import Tensor
+
+from sklearn_esm._checkpoint import read_checkpoint
+from sklearn_esm._lanes import lanes, side_by_side
+from sklearn_esm._work import BATCH_TOKENS
+from sklearn_esm.engine import Unit, plan_units
+from sklearn_esm.engine._tokens import tokenise
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--shape", choices=SHAPES, default="8M")
+    parser.add_argument("--proteins", type=int, default=150)
+    parser.add_argument("--repeats", type=int, default=3)
+    options = parser.parse_args()
+    sequences, origin = natural_proteins(options.proteins)
+    with random_checkpoint(options.shape) as path:
+        floor = Floor(path, sequences)
+    floor.warm_up()
+    seconds = []
+    for _ in range(options.repeats):
+        started = time.perf_counter()
+        floor.run()
+        seconds.append(time.perf_counter() - started)
+    print(
+        f"{len(sequences)} proteins ({origin}), ESM-2 {options.shape} shape, {torch.get_num_threads()} "
+        f"threads: {statistics.median(seconds):.2f} s, median of {options.repeats}"
+    )
+
+
+class Floor:
+    """Random numbers in the shapes of a checkpoint and of the batches planned for sequences."""
+
+    def __init__(self, path: Path, sequences: list[str]) -> None:
+        architecture = read_checkpoint(path).architecture
+        # each layer has weights of its own, so that caches are as cold as in a model
+        self.layers = [Layer(architecture.width) for _ in range(architecture.layers)]
+        self.lanes = lanes("cpu")
+        self.units = plan_units(sequences, BATCH_TOKENS["cpu"], lanes=self.lanes)
+        self.runs = {unit: tokenise(unit.sequences, architecture).groups for unit in self.units}
+        longest = max(map(tokens_of, self.runs.values()))
+        # made before the clock starts: one set for each lane, and the wide units take one of them
+        self.free: SimpleQueue[Buffers] = SimpleQueue()
+        for _ in range(self.lanes):
+            self.free.put(Buffers(longest, architecture.width, architecture.heads))
+
+    def warm_up(self) -> None:
+        self._run(self.units[-1])
+
+    def run(self) -> None:
+        # in lanes, as the package runs them
+        for _ in side_by_side(self._run, self.units, self.lanes):
+            pass
+
+    @torch.inference_mode()
+    def _run(self, unit: Unit) -> None:
+        buffers, runs = self.free.get(), self.runs[unit]
+        tokens = tokens_of(runs)
+        heads = [buffers.heads_of(run) for run in runs]
+        states, raised = buffers.states[:tokens], buffers.raised[:tokens]  # (tokens, width or 4 width)
+        q, k, v, out = buffers.projected[:, :tokens]  # (tokens, width) each
+        for layer in self.layers:
+            for result, weight in zip((q, k, v), layer.qkv, strict=True):
+                multiply(states, weight, result)
+            for qkv in heads:
+                F.scaled_dot_product_attention(*qkv)  # (sequences, heads, length, head_dim)
+            multiply(states, layer.out, out)
+            multiply(states, layer.up, raised)
+            multiply(raised, layer.down, out)
+        self.free.put(buffers)
+
+
+class Buffers:
+    """What the products of one batch read and write."""
+
+    def __init__(self, tokens: int, width: int, heads: int) -> None:
+        self.heads = heads
+        self.states = torch.randn(tokens, width)
+        self.qkv = torch.randn(3, tokens, width)
+        self.raised = torch.randn(tokens, 4 * width)
+        self.projected = torch.randn(4, tokens, width)
+
+    def heads_of(self, run: tuple[int, int, int]) -> Tensor:
+        """Queries, keys and values of a run, ``(3, sequences, heads, length, head_dim)``."""
+        first, count, length = run
+        packed = self.qkv[:, first : first + count * length].reshape(3, count, self.heads, length, -1)
+        assert all(part.is_contiguous() for part in packed)  # a view, and attention copies nothing
+        return packed
+
+
+class Layer:
+    """Weights of the six products of a transformer block."""
+
+    def __init__(self, width: int) -> None:
+        self.qkv = [random_weight(width, width) for _ in "qkv"]
+        self.out = random_weight(width, width)
+        self.up = random_weight(width, 4 * width)
+        self.down = random_weight(4 * width, width)
+
+
+def random_weight(inputs: int, outputs: int) -> Tensor:
+    """A weight ``(outputs, inputs)`` that keeps numbers at their size."""
+    return torch.randn(outputs, inputs) / inputs**0.5
+
+
+def tokens_of(runs: list[tuple[int, int, int]]) -> int:
+    return sum(count * length for _, count, length in runs)
+
+
+def multiply(x: Tensor, weight: Tensor, out: Tensor) -> None:
+    torch.mm(x, weight.T, out=out)  # (tokens, outputs)
+
+
+if __name__ == "__main__":
+    main()
