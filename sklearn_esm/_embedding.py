@@ -72,11 +72,10 @@ class ESMEmbeddingTransformer(SequenceTransformer):
         Arithmetic of the model; the output is float32 always. The half-width types pay on GPUs;
         most processors are slower with them. float16 is refused where its range is not enough.
         ``"int8"`` is for processors, and an approximation: linear layers compute with 8-bit
-        integers, in which models of 150M parameters and more are about 1.5 times as fast, small
+        integers, in which a model of 150M parameters is about 1.5 times as fast, small
         ones hardly. How far it is from float32 is best seen on a part of your sequences; another
-        kind of processor may differ from this one by half of that. Each process holds integers of
-        its own, a byte a parameter. Where torch has no exact 8-bit product for the processor, it is
-        refused.
+        kind of processor gives slightly other vectors. Each process holds integers of its own, a
+        byte a parameter. Where torch has no exact 8-bit product for the processor, it is refused.
 
     batch_tokens : int or None, default=None
         Tokens in one forward pass, which bounds memory; None is chosen for the device. On a

@@ -59,15 +59,17 @@ class Request:
     batch_tokens: int | None
 
     def tokens_per_batch(self) -> int:
-        # planned for the device asked for, though only the workers may have it
-        device = self.device or resolve_device(None, self.dtype)
-        return self.batch_tokens or BATCH_TOKENS[device.split(":")[0]]
+        return self.batch_tokens or BATCH_TOKENS[self._planned_device().split(":")[0]]
 
     def lanes(self) -> int:
         """How many units this process runs at a time."""
         if any(callable(pooling) for pooling in self.poolings):
             return 1  # a user's function runs in the user's thread
-        return lanes(self.device or resolve_device(None, self.dtype))
+        return lanes(self._planned_device())
+
+    def _planned_device(self) -> str:
+        # the one asked for, though only the workers may have it
+        return self.device or resolve_device(None, self.dtype)
 
     def columns(self) -> dict[tuple[int, int], slice]:
         """Where each ``(layer, number of the pooling)`` stands in a row of the matrix."""
