@@ -2,7 +2,9 @@
 
 from importlib.metadata import version
 
+from sklearn_esm._contacts import ESMContactTransformer
 from sklearn_esm._embedding import ESMEmbeddingTransformer
+from sklearn_esm._likelihood import ESMLikelihoodTransformer
 
-__all__ = ["ESMEmbeddingTransformer"]
+__all__ = ["ESMContactTransformer", "ESMEmbeddingTransformer", "ESMLikelihoodTransformer"]
 __version__ = version("sklearn-esm")

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 
-from sklearn_esm._cache import CacheInfo, cache_info, prune_cache
+from sklearn_esm._cache import CacheInfo, cache_info, open_cache, prune_cache
 from sklearn_esm._checkpoint import find_checkpoint, is_path, model_label
+from sklearn_esm._compute import arrays_of, filled_matrix
 from sklearn_esm._identity import Identity, identify
 from sklearn_esm._parameters import check_parameters
+from sklearn_esm._readings import Reading
 from sklearn_esm._sequences import clean_sequences, shorten
+from sklearn_esm._work import Request
 
 
 class SequenceTransformer(TransformerMixin, BaseEstimator):
@@ -38,6 +42,9 @@ class SequenceTransformer(TransformerMixin, BaseEstimator):
     cache: str | os.PathLike[str] | None
     n_jobs: int | None
     verbose: bool
+    model_fingerprint_: str
+
+    _overlong_policies: ClassVar[tuple[str, ...]] = ("error", "truncate", "window")
 
     def cache_info(self) -> CacheInfo:
         """What the cache of this estimator holds, and how often it was of use.
@@ -114,7 +121,8 @@ class SequenceTransformer(TransformerMixin, BaseEstimator):
         if self.max_length is not None and self.max_length > (longest or np.inf):
             raise ValueError(
                 f"max_length={self.max_length} is more than the {longest:,} residues of "
-                f"{model_label(self.model)}. Pass None or less, and overlong='window' for longer ones."
+                f"{model_label(self.model)}. Pass None or less, and "
+                f"overlong={self._overlong_policies[-1]!r} for longer ones."
             )
         return identity
 
@@ -133,6 +141,41 @@ class SequenceTransformer(TransformerMixin, BaseEstimator):
         """What a worker on any machine finds the model by."""
         return str(find_checkpoint(self.model)) if is_path(self.model) else os.fspath(self.model)
 
+    def _request(self, model: Identity, reading: Reading) -> Request:
+        return Request(
+            model=self._portable_model(),
+            fingerprint=model.fingerprint,
+            reading=reading,
+            device=self.device,
+            dtype=self.dtype,
+            window_length=self.max_length or model.architecture.max_length,
+            batch_tokens=self.batch_tokens,
+        )
+
+    def _matrix(
+        self, request: Request, sequences: list[str | None], widths: Sequence[int]
+    ) -> np.ndarray:
+        """Columns side by side, ``(sequences, sum of widths)`` float32; NaN where one is missing."""
+        row_of = {sequence: row for row, sequence in enumerate(distinct(sequences))}
+        vectors = np.empty((0, sum(widths)), dtype=np.float32)
+        if row_of:
+            with open_cache(self.cache, request.fingerprint) as cache:
+                vectors = filled_matrix(request, list(row_of), widths, cache, self.n_jobs, self.verbose)
+        if len(vectors) == len(sequences):
+            return vectors  # nothing is repeated or missing: no second matrix beside the first
+        matrix = np.full((len(sequences), sum(widths)), np.nan, dtype=np.float32)
+        for row, sequence in enumerate(sequences):
+            if sequence is not None:
+                matrix[row] = vectors[row_of[sequence]]
+        return matrix
+
+    def _arrays(self, request: Request, texts: Sequence[str], *, cached: bool) -> list[list[np.ndarray]]:
+        """Every column of distinct texts, an array each."""
+        if not texts:
+            return []
+        with open_cache(self.cache if cached else None, request.fingerprint) as cache:
+            return arrays_of(request, texts, cache, self.n_jobs, self.verbose)
+
     def _sequences(self, X: Any, limit: int | None) -> list[str | None]:
         """Clean sequences, cut to length where the user chose that; None where one is missing."""
         label = model_label(self.model)
@@ -142,10 +185,25 @@ class SequenceTransformer(TransformerMixin, BaseEstimator):
             return sequences
         if self.overlong == "truncate":
             return [sequence and sequence[:limit] for sequence in sequences]
+        ways_out = " or ".join(map(repr, self._overlong_policies[1:]))
         for row, sequence in enumerate(sequences):
             if sequence and len(sequence) > limit:
                 raise ValueError(
                     f"Sequence {row} ({shorten(sequence)}) has {len(sequence):,} residues, and {label} "
-                    f"takes {limit:,} here. Pass overlong='truncate' or 'window' to allow it."
+                    f"takes {limit:,} here. Pass overlong={ways_out} to allow it."
                 )
         return sequences
+
+
+def distinct(sequences: Iterable[str | None]) -> list[str]:
+    """Each sequence once, in the order of first appearance."""
+    return list(dict.fromkeys(sequence for sequence in sequences if sequence is not None))
+
+
+def column_of(arrays: Iterable[np.ndarray]) -> np.ndarray:
+    """An object array of shape (n_sequences,); the arrays of a user's matrix share no memory."""
+    rows = [array.copy() for array in arrays]
+    column = np.empty(len(rows), dtype=object)
+    for row, array in enumerate(rows):
+        column[row] = array
+    return column

@@ -127,7 +127,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         Where the file is damaged, is no checkpoint of a sequence model, or holds anything that
         would have to be executed. The message names the file.
     """
-    data = _load_weights_only(path)
+    data = load_weights_only(path)
     if not isinstance(data, dict) or not isinstance(data.get("model"), dict):
         raise ValueError(
             f"{path} is no checkpoint in fair-esm's format: it has no 'model' dictionary. Pass a file "
@@ -151,7 +151,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
 _reading = threading.Lock()
 
 
-def _load_weights_only(path: Path) -> Any:
+def load_weights_only(path: Path) -> Any:
     import torch
 
     # files from before torch 1.6 are plain pickles, which cannot be mapped

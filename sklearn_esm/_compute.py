@@ -15,24 +15,41 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from sklearn_esm._cache import Cache, Key
-from sklearn_esm._work import Request, Result, run_units
+from sklearn_esm._readings import Result
+from sklearn_esm._sequences import residues_run
+from sklearn_esm._work import Request, run_units
 
 if TYPE_CHECKING:
     from sklearn_esm.engine import Unit
 
-_LOOKUP = 1000  # vectors looked up at a time
 _PATIENCE = 0.05  # seconds between two looks at what another worker is computing
 
 
-def pooled_vectors(
-    request: Request, sequences: Sequence[str], cache: Cache, n_jobs: int | None, verbose: bool
+def filled_matrix(
+    request: Request,
+    sequences: Sequence[str],
+    widths: Sequence[int],
+    cache: Cache,
+    n_jobs: int | None,
+    verbose: bool,
 ) -> np.ndarray:
-    """Vectors of distinct sequences, ``(sequences, k)`` float32, from the cache or the model."""
-    width = sum(request.widths) * len(request.layers)
-    matrix = np.empty((len(sequences), width), dtype=np.float32)
-    for row, where, vector in _vectors(request, sequences, cache, n_jobs, verbose):
-        matrix[row, where] = vector
+    """The columns of distinct sequences side by side, ``(sequences, sum of widths)`` float32."""
+    ends = np.cumsum(widths)  # (columns,)
+    matrix = np.empty((len(sequences), ends[-1]), dtype=np.float32)
+    for row, column, vector in _vectors(request, sequences, cache, n_jobs, verbose):
+        matrix[row, ends[column] - widths[column] : ends[column]] = vector
     return matrix
+
+
+def arrays_of(
+    request: Request, sequences: Sequence[str], cache: Cache, n_jobs: int | None, verbose: bool
+) -> list[list[np.ndarray]]:
+    """Every column of distinct sequences, an array of any shape for each."""
+    nothing = np.empty(0, dtype=np.float32)
+    arrays = [[nothing] * len(request.reading.names) for _ in sequences]
+    for row, column, array in _vectors(request, sequences, cache, n_jobs, verbose):
+        arrays[row][column] = array
+    return arrays
 
 
 def fill_cache(
@@ -43,27 +60,7 @@ def fill_cache(
         pass
 
 
-def residue_arrays(
-    request: Request, sequences: Sequence[str], n_jobs: int | None, verbose: bool
-) -> list[np.ndarray]:
-    """States of every residue of distinct sequences, ``(residues, layers x width)`` float32 each."""
-    width = request.architecture.width
-    start = {layer: number * width for number, layer in enumerate(request.layers)}
-    shape = len(request.layers) * width
-    arrays = [np.empty((len(sequence), shape), dtype=np.float32) for sequence in sequences]
-    if not sequences:
-        return arrays
-    with _progress(sequences, verbose) as progress:
-        for unit, results in run_units(request, _plan(request, sequences), n_jobs):
-            for result in results:
-                first = start[result.layer]
-                for row, states in zip(result.rows, result.values, strict=True):
-                    arrays[row][:, first : first + width] = states
-            progress.update(unit.residues)
-    return arrays
-
-
-_Vector = tuple[int, slice, np.ndarray]  # the sequence's row, the columns, and what belongs there
+_Vector = tuple[int, int, np.ndarray]  # the sequence's row, the column, and what belongs there
 
 
 def _vectors(
@@ -80,7 +77,7 @@ def _vectors(
             yield from _compute(request, sequences, missing, cache, n_jobs, elsewhere, progress)
             missing = []
             yield from _recall(request, sequences, elsewhere, cache, missing)
-            progress.update(sum(len(sequences[row]) for row in set(elsewhere) - set(missing)))
+            progress.update(sum(residues_run(sequences[row]) for row in set(elsewhere) - set(missing)))
             if missing:
                 time.sleep(_PATIENCE)
 
@@ -89,8 +86,7 @@ def _recall(
     request: Request, sequences: Sequence[str], rows: Sequence[int], cache: Cache, missing: list[int]
 ) -> Iterator[_Vector]:
     """Vectors of the rows that are in the cache whole; the other rows are added to ``missing``."""
-    columns = request.columns().values()
-    together = max(1, _LOOKUP // len(columns))
+    together = request.reading.looked_up_together
     for start in range(0, len(rows), together):
         some = rows[start : start + together]
         found = _look_up(request, [sequences[row] for row in some], cache)
@@ -98,7 +94,7 @@ def _recall(
             if vectors is None:
                 missing.append(row)
             else:
-                yield from ((row, *column) for column in zip(columns, vectors, strict=True))
+                yield from ((row, column, vector) for column, vector in enumerate(vectors))
         cache.traffic.add(hits=sum(vectors is not None for vectors in found))
 
 
@@ -112,7 +108,6 @@ def _compute(
     progress: tqdm[NoReturn],
 ) -> Iterator[_Vector]:
     """Vectors of the rows that no other worker computes; the other rows are added to ``elsewhere``."""
-    columns = request.columns()
     under_way: dict[int, list[Key]] = {}  # claims by the first row of their unit
 
     def units() -> Iterator[Unit]:
@@ -131,8 +126,8 @@ def _compute(
             cache.traffic.add(misses=len(unit.rows))
             progress.update(unit.residues)
             for result in results:
-                where = columns[result.layer, result.pooling]
-                yield from ((row, where, v) for row, v in zip(result.rows, result.values, strict=True))
+                column = result.column
+                yield from ((row, column, v) for row, v in zip(result.rows, result.values, strict=True))
     finally:
         for claims in under_way.values():
             cache.release(claims)
@@ -140,10 +135,10 @@ def _compute(
 
 def _claim(request: Request, unit: Unit, cache: Cache, elsewhere: list[int]) -> tuple[Unit, list[Key]]:
     """What of a unit is this caller's to compute, and its claims; the other rows go ``elsewhere``."""
-    pooling = request.poolings[0]
-    if not isinstance(pooling, str):
+    name = request.reading.names[0]
+    if name is None:
         return unit, []
-    claims = [request.key(request.layers[0], pooling, sequence) for sequence in unit.sequences]
+    claims = [request.key(name, sequence) for sequence in unit.sequences]
     granted = cache.claim(claims)
     try:
         # looked up once more, now that no other worker can begin: one may have finished meanwhile
@@ -160,29 +155,24 @@ def _claim(request: Request, unit: Unit, cache: Cache, elsewhere: list[int]) -> 
 
 def _look_up(request: Request, sequences: Sequence[str], cache: Cache) -> list[list[np.ndarray] | None]:
     """The cached vectors of each sequence, one for each column, or None where one is missing."""
-    columns = list(request.columns())
-    keys = []
-    for sequence in sequences:
-        for layer, number in columns:
-            pooling = request.poolings[number]
-            if not isinstance(pooling, str):
-                return [None] * len(sequences)  # the name of a function does not tell what it does
-            keys.append(request.key(layer, pooling, sequence))
-    found = iter(cache.get(keys))
+    names = [name for name in request.reading.names if name is not None]
+    if len(names) < len(request.reading.names):
+        return [None] * len(sequences)
+    found = iter(cache.get([request.key(name, sequence) for sequence in sequences for name in names]))
     rows: list[list[np.ndarray] | None] = []
     for _ in sequences:
-        vectors = [vector for vector in islice(found, len(columns)) if vector is not None]
-        rows.append(vectors if len(vectors) == len(columns) else None)
+        vectors = [vector for vector in islice(found, len(names)) if vector is not None]
+        rows.append(vectors if len(vectors) == len(names) else None)
     return rows
 
 
 def _entries(request: Request, sequences: Sequence[str], results: list[Result]) -> dict[Key, np.ndarray]:
     entries = {}
     for result in results:
-        pooling = request.poolings[result.pooling]
-        if isinstance(pooling, str):
+        name = request.reading.names[result.column]
+        if name is not None:
             for row, vector in zip(result.rows, result.values, strict=True):
-                entries[request.key(result.layer, pooling, sequences[row])] = vector
+                entries[request.key(name, sequences[row])] = vector
     return entries
 
 
@@ -196,8 +186,8 @@ def _plan(request: Request, sequences: Sequence[str]) -> list[Unit]:
 
 def _progress(sequences: Sequence[str], verbose: bool) -> tqdm[NoReturn]:
     return tqdm(
-        total=sum(map(len, sequences)),
-        desc="Embedding",
+        total=sum(map(residues_run, sequences)),
+        desc="Running the model",
         unit=" residues",
         unit_scale=True,
         disable=not verbose,

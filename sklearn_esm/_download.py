@@ -65,14 +65,7 @@ def checkpoint_url(name: str) -> str:
     str
         Below ``$SKLEARN_ESM_MIRROR`` if that is set, else below Meta's server.
     """
-    base = os.environ.get("SKLEARN_ESM_MIRROR") or FAIR_ESM_URL
-    address = urlsplit(base)
-    if address.scheme not in ("http", "https") or not address.netloc:
-        raise ValueError(
-            f"SKLEARN_ESM_MIRROR is {base!r}, but only http:// and https:// addresses are allowed. "
-            f"Files that are on this machine already belong in {checkpoint_folder()}."
-        )
-    return f"{base.rstrip('/')}/models/{published_model(name).name}.pt"
+    return _url("models", f"{published_model(name).name}.pt")
 
 
 def checkpoint_file(name: str) -> Path:
@@ -102,11 +95,30 @@ def checkpoint_file(name: str) -> Path:
     -----
     The length is checked, the content is not: Meta publishes no checksums.
     """
-    name = published_model(name).name
-    path = checkpoint_folder() / f"{name}.pt"
+    return _file("models", f"{published_model(name).name}.pt")
+
+
+def regression_file(name: str) -> Path:
+    """Return the file of a published model's contact regression, downloaded like its weights."""
+    return _file("regression", f"{published_model(name).name}-contact-regression.pt")
+
+
+def _url(folder: str, name: str) -> str:
+    base = os.environ.get("SKLEARN_ESM_MIRROR") or FAIR_ESM_URL
+    address = urlsplit(base)
+    if address.scheme not in ("http", "https") or not address.netloc:
+        raise ValueError(
+            f"SKLEARN_ESM_MIRROR is {base!r}, but only http:// and https:// addresses are allowed. "
+            f"Files that are on this machine already belong in {checkpoint_folder()}."
+        )
+    return f"{base.rstrip('/')}/{folder}/{name}"
+
+
+def _file(folder: str, name: str) -> Path:
+    path = checkpoint_folder() / name
     if path.is_file():
         return path
-    url = checkpoint_url(name)
+    url = _url(folder, name)
     if os.environ.get("SKLEARN_ESM_OFFLINE", "").strip().lower() in ("1", "true", "yes"):
         raise FileNotFoundError(
             f"{path} does not exist and SKLEARN_ESM_OFFLINE forbids the download of {url}. "

@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_esm._base import SequenceTransformer
+from sklearn_esm._base import SequenceTransformer, column_of, distinct
 from sklearn_esm._cache import MEMORY_CACHE_BYTES, open_cache
 from sklearn_esm._checkpoint import model_label
-from sklearn_esm._compute import fill_cache, pooled_vectors, residue_arrays
+from sklearn_esm._compute import fill_cache
 from sklearn_esm._identity import Identity
 from sklearn_esm._parameters import resolve_layers, resolve_poolings
 from sklearn_esm._pooling import Pooling, pooled_width, pooling_name
+from sklearn_esm._readings import PooledStates
 from sklearn_esm._work import Request
 
 
@@ -240,22 +241,11 @@ class ESMEmbeddingTransformer(SequenceTransformer):
         check_is_fitted(self)
         model = self._fitted_model()
         sequences = self._sequences(X, model.architecture.max_length)
-        request = self._request(model, self.layers_, self._poolings)
-        # a dict keeps the order of first appearance, and one row per distinct sequence
-        row_of = {sequence: row for row, sequence in enumerate(_distinct(sequences))}
+        reading = self._reading(model, self.layers_, self._poolings)
+        request = self._request(model, reading)
         if not self._poolings:
-            return self._residues(request, sequences, row_of)
-        vectors = np.empty((0, self._n_features_out), dtype=np.float32)
-        if row_of:
-            with open_cache(self.cache, model.fingerprint) as cache:
-                vectors = pooled_vectors(request, list(row_of), cache, self.n_jobs, self.verbose)
-        if len(vectors) == len(sequences):
-            return vectors  # nothing is repeated or missing: no second matrix beside the first
-        matrix = np.full((len(sequences), self._n_features_out), np.nan, dtype=np.float32)
-        for row, sequence in enumerate(sequences):
-            if sequence is not None:
-                matrix[row] = vectors[row_of[sequence]]
-        return matrix
+            return self._residues(request, sequences)
+        return self._matrix(request, sequences, reading.widths * len(reading.layers))
 
     def precompute(
         self,
@@ -302,7 +292,7 @@ class ESMEmbeddingTransformer(SequenceTransformer):
                 "Pass cache='memory' and poolings such as ['mean', 'max']."
             )
         numbers_of_layers = resolve_layers(layers, architecture.layers)
-        sequences = _distinct(self._sequences(X, architecture.max_length))
+        sequences = distinct(self._sequences(X, architecture.max_length))
         size = 4 * len(sequences) * len(numbers_of_layers) * len(chosen) * architecture.width
         if self.cache == "memory" and size > MEMORY_CACHE_BYTES:
             warnings.warn(
@@ -312,7 +302,7 @@ class ESMEmbeddingTransformer(SequenceTransformer):
                 stacklevel=2,
             )
         if sequences:
-            request = self._request(model, numbers_of_layers, chosen)
+            request = self._request(model, self._reading(model, numbers_of_layers, chosen))
             with open_cache(self.cache, model.fingerprint) as cache:
                 fill_cache(request, sequences, cache, self.n_jobs, self.verbose)
         return self
@@ -343,32 +333,19 @@ class ESMEmbeddingTransformer(SequenceTransformer):
         ]
         return np.array(names, dtype=object)
 
-    def _request(self, model: Identity, layers: Sequence[int], poolings: Sequence[Pooling]) -> Request:
-        architecture = model.architecture
-        return Request(
-            model=self._portable_model(),
-            fingerprint=model.fingerprint,
-            architecture=architecture,
-            layers=tuple(layers),
-            poolings=tuple(poolings),
-            widths=tuple(pooled_width(pooling, architecture.width) for pooling in poolings),
-            device=self.device,
-            dtype=self.dtype,
-            window_length=self.max_length or architecture.max_length,
-            batch_tokens=self.batch_tokens,
-        )
+    def _reading(
+        self, model: Identity, layers: Sequence[int], poolings: Sequence[Pooling]
+    ) -> PooledStates:
+        width = model.architecture.width
+        widths = tuple(pooled_width(pooling, width) for pooling in poolings)
+        return PooledStates(tuple(layers), tuple(poolings), widths)
 
-    def _residues(
-        self, request: Request, sequences: list[str | None], row_of: dict[str, int]
-    ) -> np.ndarray:
-        arrays = residue_arrays(request, list(row_of), self.n_jobs, self.verbose)
-        nothing = np.empty((0, len(request.layers) * self.embedding_dim_), dtype=np.float32)
-        result = np.empty(len(sequences), dtype=object)
-        for row, sequence in enumerate(sequences):
-            # a copy each: the rows of a user's matrix share no memory
-            result[row] = (arrays[row_of[sequence]] if sequence else nothing).copy()
-        return result
-
-
-def _distinct(sequences: list[str | None]) -> list[str]:
-    return list(dict.fromkeys(sequence for sequence in sequences if sequence is not None))
+    def _residues(self, request: Request, sequences: list[str | None]) -> np.ndarray:
+        distinct_sequences = distinct(sequences)
+        states = {}
+        found = self._arrays(request, distinct_sequences, cached=False)
+        for sequence in reversed(distinct_sequences):
+            layers = found.pop()  # each is given free as soon as it is copied
+            states[sequence] = np.concatenate(layers, axis=1)  # (residues, layers x width)
+        nothing = np.empty((0, len(self.layers_) * self.embedding_dim_), dtype=np.float32)
+        return column_of(nothing if sequence is None else states[sequence] for sequence in sequences)

@@ -14,7 +14,6 @@ from sklearn_esm._checkpoint import Architecture
 from sklearn_esm._pooling import POOLINGS, Pooling, pooling_name
 
 _CHOICES = {
-    "overlong": ("error", "truncate", "window"),
     "dtype": ("float32", "bfloat16", "float16", "int8"),
 }
 _DEVICE = re.compile(r"cpu|mps|cuda(:\d+)?", re.ASCII)
@@ -30,12 +29,8 @@ def check_parameters(estimator: Any) -> None:
             f"model={estimator.model!r} is a {type(estimator.model).__name__}. Pass a model's name, "
             "or the path of a .pt checkpoint."
         )
-    for name, allowed in _CHOICES.items():
-        value = getattr(estimator, name)
-        if not isinstance(value, str) or value not in allowed:
-            raise ValueError(
-                f"{name}={value!r} is unknown. Pass one of {', '.join(map(repr, allowed))}."
-            )
+    for name, allowed in {**_CHOICES, "overlong": estimator._overlong_policies}.items():
+        check_choice(estimator, name, allowed)
     # whether it is present is asked where the model is run, on the machine that runs it
     device = estimator.device
     if device is not None and not (isinstance(device, str) and _DEVICE.fullmatch(device)):
@@ -56,6 +51,13 @@ def check_parameters(estimator: Any) -> None:
         value = getattr(estimator, name)
         if value is not None and not (_is_int(value) and value > 0):
             raise ValueError(f"{name}={value!r} is neither None nor a positive integer.")
+
+
+def check_choice(estimator: Any, name: str, allowed: Sequence[str]) -> None:
+    """Raise ValueError where a parameter is none of the names it may be."""
+    value = getattr(estimator, name)
+    if not isinstance(value, str) or value not in allowed:
+        raise ValueError(f"{name}={value!r} is unknown. Pass one of {', '.join(map(repr, allowed))}.")
 
 
 def resolve_layers(layer: Any, n_layers: int) -> list[int]:

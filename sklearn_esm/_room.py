@@ -19,9 +19,11 @@ _room: WeakKeyDictionary[PackedModel, int] = WeakKeyDictionary()
 
 
 def within_memory(
-    run: Callable[[Unit, int], list[T]], unit: Unit, batch_tokens: int, model: PackedModel
+    run: Callable[[Unit, int], list[T]], unit: Unit, batch_tokens: int, model: PackedModel, way_out: str
 ) -> list[T]:
     """What ``run(unit, batch_tokens)`` returns, in smaller batches where memory runs out.
+
+    ``way_out`` is the ``overlong`` policy to advise for a sequence that is too long.
 
     Raises
     ------
@@ -30,16 +32,17 @@ def within_memory(
     """
     import torch
 
-    size = min(batch_tokens, unit.residues) if unit.windows else unit.residues
-    divisible = size > unit.window_length if unit.windows else len(unit.sequences) > 1
+    size = min(batch_tokens, unit.residues) if unit.in_passes else unit.residues
+    divisible = size > unit.smallest_pass if unit.in_passes else len(unit.sequences) > 1
     if not divisible or size <= _room.get(model, size):
         try:
             return run(unit, batch_tokens)
         except torch.OutOfMemoryError as error:
             if not divisible:
+                sequence = unit.sequences[0].upper()
                 raise MemoryError(
-                    f"{shorten(unit.sequences[0])} ({len(unit.sequences[0])} residues) does not fit in "
-                    f"the memory of {model.device}, even alone. Pass overlong='window' and a smaller "
+                    f"{shorten(sequence)} ({len(sequence)} residues) does not fit in the memory of "
+                    f"{model.device}, even alone. Pass overlong={way_out!r} and a smaller "
                     "max_length, a smaller model, or device='cpu'."
                 ) from error
         # outside of the handler: the error holds on to the tensors of the batch
@@ -52,11 +55,11 @@ def within_memory(
                 stacklevel=2,
             )
         _room[model] = size // 2
-    if unit.windows:
-        return within_memory(run, unit, size // 2, model)
+    if unit.in_passes:
+        return within_memory(run, unit, size // 2, model, way_out)
     middle, end = len(unit.sequences) // 2, len(unit.sequences)
     return [
         result
         for half in (range(middle), range(middle, end))
-        for result in within_memory(run, unit.part(half), batch_tokens, model)
+        for result in within_memory(run, unit.part(half), batch_tokens, model, way_out)
     ]

@@ -1,4 +1,4 @@
-"""What a worker does with a unit of sequences, here or in joblib's processes: engine and pooling.
+"""What a worker does with a unit of sequences, here or in joblib's processes.
 
 `_compute` hands out requests and units; a worker knows nothing of caches and estimators.
 """
@@ -10,24 +10,22 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice, product
-from typing import TYPE_CHECKING, Any, NamedTuple
+from itertools import islice
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from joblib import effective_n_jobs
 from sklearn.utils.parallel import Parallel, delayed
 
 from sklearn_esm._cache import Key
-from sklearn_esm._checkpoint import Architecture, find_checkpoint
+from sklearn_esm._checkpoint import find_checkpoint
 from sklearn_esm._identity import identify
 from sklearn_esm._lanes import cores_taken, lanes, side_by_side
-from sklearn_esm._pooling import Pooling, pool, residue_states
+from sklearn_esm._readings import CacheName, Reading, Result
 from sklearn_esm._registry import loaded_model, resolve_device
 from sklearn_esm._room import within_memory
-from sklearn_esm._sequences import shorten
 
 if TYPE_CHECKING:
-    from sklearn_esm.engine import Block, Unit
+    from sklearn_esm.engine import Unit
 
 # tokens in a forward pass: few enough for a processor's cache, many enough to fill a GPU
 BATCH_TOKENS = {"cpu": 512, "mps": 8192, "cuda": 32768}
@@ -49,10 +47,7 @@ class Request:
 
     model: str
     fingerprint: str
-    architecture: Architecture
-    layers: tuple[int, ...]
-    poolings: tuple[Pooling, ...]  # empty: the states of the residues themselves
-    widths: tuple[int, ...]  # how many numbers each pooling makes
+    reading: Reading
     device: str | None
     dtype: str
     window_length: int | None
@@ -63,35 +58,16 @@ class Request:
 
     def lanes(self) -> int:
         """How many units this process runs at a time."""
-        if any(callable(pooling) for pooling in self.poolings):
-            return 1  # a user's function runs in the user's thread
-        return lanes(self._planned_device())
+        return 1 if self.reading.runs_users_code else lanes(self._planned_device())
 
     def _planned_device(self) -> str:
         # the one asked for, though only the workers may have it
         return self.device or resolve_device(None, self.dtype)
 
-    def columns(self) -> dict[tuple[int, int], slice]:
-        """Where each ``(layer, number of the pooling)`` stands in a row of the matrix."""
-        columns, start = {}, 0
-        for layer, number in product(self.layers, range(len(self.poolings))):
-            columns[layer, number] = slice(start, start + self.widths[number])
-            start += self.widths[number]
-        return columns
-
-    def key(self, layer: int, pooling: str, sequence: str) -> Key:
+    def key(self, name: CacheName, sequence: str) -> Key:
         windowed = self.window_length is not None and len(sequence) > self.window_length
         window = self.window_length if windowed else 0
-        return Key(self.fingerprint, self.dtype, layer, pooling, window or 0, sequence)
-
-
-class Result(NamedTuple):
-    """One layer of equally long sequences, pooled in one way or not at all."""
-
-    rows: tuple[int, ...]
-    layer: int
-    pooling: int  # its number in the request
-    values: np.ndarray  # (sequences, k), or (sequences, residues, width) without pooling
+        return Key(self.fingerprint, self.dtype, *name, window or 0, sequence)
 
 
 def run_units(
@@ -142,8 +118,6 @@ def _inside_dask() -> bool:
 
 
 def _run(request: Request, unit: Unit) -> list[Result]:
-    from sklearn_esm.engine import run_unit
-
     path = find_checkpoint(request.model)
     # a file replaced meanwhile, or another one on a worker's machine, must not fill this cache
     if identify(path).fingerprint != request.fingerprint:
@@ -155,31 +129,19 @@ def _run(request: Request, unit: Unit) -> list[Result]:
     model = loaded_model(path, device, request.dtype)
 
     def results(some: Unit, batch_tokens: int) -> list[Result]:
-        blocks = run_unit(model, some, request.layers, batch_tokens)
-        return [result for block in blocks for result in _pooled(request, some, block)]
+        return list(request.reading.read(model, some, batch_tokens))
 
+    parts, way_out = [unit], "window"
+    if request.reading.one_by_one:
+        parts, way_out = [unit.part([number]) for number in range(len(unit.rows))], "truncate"
     with cores_taken():
-        return within_memory(results, unit, request.tokens_per_batch(), model)
-
-
-def _pooled(request: Request, unit: Unit, block: Block) -> Iterator[Result]:
-    _check_finite(request, unit, block)
-    has_eos = request.architecture.has_eos
-    if not request.poolings:
-        states = residue_states(block.hidden, has_eos).copy()
-        yield Result(block.rows, block.layer, 0, states)
-    for number, pooling in enumerate(request.poolings):
-        vectors = pool(block.hidden, pooling, has_eos, request.widths[number])
-        yield Result(block.rows, block.layer, number, vectors)
-
-
-def _check_finite(request: Request, unit: Unit, block: Block) -> None:
-    # before pooling: a maximum would hide -inf, and a mean of inf and -inf makes numpy warn
-    if np.isfinite(block.hidden).all():
-        return
-    finite = np.isfinite(block.hidden).all(axis=(1, 2))  # (sequences,)
-    sequence = unit.sequences[unit.rows.index(block.rows[finite.argmin()])]
-    raise ValueError(
-        f"The states of {shorten(sequence)} ({len(sequence)} residues) at layer {block.layer} are "
-        f"not finite in {request.dtype}. {_WIDER[request.dtype]}"
-    )
+        try:
+            return [
+                result
+                for part in parts
+                for result in within_memory(results, part, request.tokens_per_batch(), model, way_out)
+            ]
+        except FloatingPointError as error:
+            raise ValueError(
+                f"{error} are not finite in {request.dtype}. {_WIDER[request.dtype]}"
+            ) from error

@@ -1,23 +1,34 @@
 """What every test stands on: no network, an empty cache, and a small random model of each family."""
 
 import pytest
-from fair_esm_oracle import FAMILIES, save_random_checkpoint
+from fair_esm_oracle import FAMILIES, save_random_checkpoint, save_random_regression
 from known_vectors import FINGERPRINT
+from three_estimators import CASES
 
 from sklearn_esm import _cache, engine
 
 
 @pytest.fixture(scope="session")
 def checkpoints(tmp_path_factory):
-    """A random checkpoint of each family, by the family's name."""
+    """A random checkpoint of each family, by the family's name; a contact regression beside it."""
     folder = tmp_path_factory.mktemp("checkpoints")
-    return {family: save_random_checkpoint(folder / f"{family}.pt", family) for family in FAMILIES}
+    saved = {family: save_random_checkpoint(folder / f"{family}.pt", family) for family in FAMILIES}
+    for family, checkpoint in saved.items():
+        if family != "esm1v":  # none was published for it
+            save_random_regression(checkpoint)
+    return saved
 
 
 @pytest.fixture
 def checkpoint(checkpoints):
     """The random checkpoint of ESM-2."""
     return checkpoints["esm2"]
+
+
+@pytest.fixture(params=CASES)
+def case(request):
+    """Each public estimator in turn, and each kind of output that one has."""
+    return CASES[request.param]
 
 
 @pytest.fixture(autouse=True)
@@ -57,14 +68,25 @@ def cache(request, folder):
 
 
 @pytest.fixture
-def embedded(monkeypatch):
-    """The sequences that reach the model in this process: a list that grows with every one."""
-    sequences = []
-    run_unit = engine.run_unit
+def runs(monkeypatch):
+    """What reaches the model in this process, by the function of the engine: lists that grow."""
+    texts = {"run_unit": [], "log_probabilities": [], "contact_map": []}
+    for name in texts:
+        _watch(monkeypatch, name, texts[name])
+    return texts
 
-    def counting(model, unit, *rest):
-        sequences.extend(unit.sequences)
-        return run_unit(model, unit, *rest)
 
-    monkeypatch.setattr(engine, "run_unit", counting)
-    return sequences
+@pytest.fixture
+def embedded(runs):
+    """The sequences whose states are computed in this process: a list that grows with every one."""
+    return runs["run_unit"]
+
+
+def _watch(monkeypatch, name, texts):
+    run = getattr(engine, name)
+
+    def counting(model, given, *rest):
+        texts.extend([given] if isinstance(given, str) else given.sequences)
+        return run(model, given, *rest)
+
+    monkeypatch.setattr(engine, name, counting)

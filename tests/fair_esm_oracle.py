@@ -1,6 +1,8 @@
 """Small random models of every family in fair-esm's file format, and fair-esm's own answers."""
 
 import argparse
+import io
+import re
 import warnings
 from dataclasses import dataclass
 from functools import cache
@@ -57,6 +59,26 @@ def save_random_checkpoint(
     return RandomCheckpoint(path, family)
 
 
+def save_random_regression(
+    checkpoint: RandomCheckpoint, seed: int = 0, *, maps: int = LAYERS * HEADS
+) -> Path:
+    """Save a random contact regression beside a checkpoint, named as fair-esm names it."""
+    path = regression_path(checkpoint)
+    generator = torch.Generator().manual_seed(seed)
+    weights = {
+        # so large that the probabilities of short sequences spread from 0 to 1
+        "contact_head.regression.weight": 8 * torch.randn(1, maps, generator=generator),
+        "contact_head.regression.bias": torch.randn(1, generator=generator),
+    }
+    torch.save({"model": weights}, path)
+    return path
+
+
+def regression_path(checkpoint: RandomCheckpoint) -> Path:
+    """Where fair-esm looks for the contact regression of a checkpoint."""
+    return checkpoint.path.with_name(f"{checkpoint.path.stem}-contact-regression.pt")
+
+
 def _new_model(family, layers, width, heads, max_length):
     shape = {"layers": layers, "embed_dim": width, "attention_heads": heads}
     if family == "esm2":
@@ -93,15 +115,21 @@ def _randomise(model):
 
 
 @cache
-def fair_esm(checkpoint: RandomCheckpoint):
-    """fair-esm's model and batch converter for a checkpoint, through fair-esm's own loader."""
+def fair_esm(checkpoint: RandomCheckpoint, regression: bytes | None = None):
+    """fair-esm's model and batch converter for a checkpoint, through fair-esm's own loader.
+
+    ``regression`` is the content of a file of a contact regression: the file may change.
+    """
     with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # "Regression weights not found", for contacts only
         data = torch.load(checkpoint.path, weights_only=True)
         data["model"] = {name: tensor.float() for name, tensor in data["model"].items()}
         # fair-esm decides the family by the file's name
         name = "esm2" if checkpoint.family == "esm2" else "esm1"
-        model, alphabet = load_model_and_alphabet_core(name, data)
+        contacts = None
+        if regression is not None:
+            contacts = torch.load(io.BytesIO(regression), weights_only=True)
+        model, alphabet = load_model_and_alphabet_core(name, data, contacts)
     return model.eval(), alphabet.get_batch_converter()
 
 
@@ -124,6 +152,69 @@ def fair_esm_residues(
     """Hidden states of the residues of each sequence, ``(residues, width)``."""
     after = -1 if checkpoint.has_eos else None
     return [states[SPECIAL_BEFORE:after] for states in fair_esm_states(checkpoint, sequences, layer)]
+
+
+@cache
+def fair_esm_log_probabilities(checkpoint: RandomCheckpoint, sequence: str) -> np.ndarray:
+    """Log-probabilities of the vocabulary at every token, ``(tokens, vocabulary)`` float64."""
+    model, converter = fair_esm(checkpoint)
+    _, _, tokens = converter([("", sequence)])
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        logits = model(tokens)["logits"][0]
+    return logits.double().log_softmax(-1).numpy()
+
+
+def residues_of(sequence: str) -> list[str]:
+    """The residues of a sequence as a user writes it, ``<mask>`` one of them."""
+    return re.findall("<mask>|.", sequence)
+
+
+def fair_esm_log_probability(
+    checkpoint: RandomCheckpoint,
+    sequence: str,
+    position: int,
+    residue: str | None = None,
+    *,
+    masked: bool,
+    window: int | None = None,
+) -> float:
+    """How likely fair-esm finds a residue at a position of a sequence, by default the one there.
+
+    One pass for each position that is masked; where the sequence is longer than ``window``, over the
+    window in which the position lies most central, the first of equals.
+    """
+    residues = residues_of(sequence)
+    token = fair_esm(checkpoint)[1].alphabet.get_idx(residue or residues[position])
+    start = 0
+    if window is not None and len(residues) > window:
+        last = len(residues) - window
+        starts = [*range(0, last, max(1, window // 2)), last]
+        start = max(starts, key=lambda start: min(position - start, start + window - 1 - position))
+        residues = residues[start : start + window]
+    if masked:
+        residues[position - start] = "<mask>"
+    table = fair_esm_log_probabilities(checkpoint, "".join(residues))  # (tokens, vocabulary)
+    return float(table[SPECIAL_BEFORE + position - start, token])
+
+
+def rounding(checkpoint: RandomCheckpoint) -> float:
+    """How near a sum of log-probabilities must be, relatively.
+
+    ESM-1 has no norm before its head: its logits are several times larger, and so are their last digits.
+    """
+    return 1e-5 if checkpoint.has_eos else 3e-5
+
+
+def fair_esm_contacts(checkpoint: RandomCheckpoint, sequences: list[str]) -> list[np.ndarray]:
+    """Contacts of each sequence alone, ``(residues, residues)``, by the regression beside it."""
+    model, converter = fair_esm(checkpoint, regression_path(checkpoint).read_bytes())
+    contacts = []
+    for sequence in sequences:
+        _, _, tokens = converter([("", sequence)])
+        with torch.no_grad():
+            contacts.append(model.predict_contacts(tokens)[0].numpy())
+    return contacts
 
 
 def assert_faithful(actual: np.ndarray, expected: np.ndarray, relative: float = 1e-5) -> None:

@@ -8,13 +8,14 @@ PAYLOAD = bytes(range(256)) * 4096  # 1 MiB
 
 
 class Mirror(ThreadingHTTPServer):
-    """A server of one file, with the faults that a test asks for."""
+    """A server of one file under every path, or of several, with the faults that a test asks for."""
 
     daemon_threads = True
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.payload = PAYLOAD
+        self.files = {}  # what to send for some paths instead
         self.headers = {"ETag": '"first"'}
         self.status = 200
         self.heeds_range = True
@@ -46,7 +47,8 @@ class _Handler(BaseHTTPRequestHandler):
         if mirror.status != 200:
             self.send_error(mirror.status)
             return
-        start, total = 0, len(mirror.payload)
+        payload = mirror.files.get(self.path, mirror.payload)
+        start, total = 0, len(payload)
         same = if_range in mirror.headers.values() or not mirror.heeds_if_range
         if asked and mirror.heeds_range and same:
             start = int(asked.removeprefix("bytes=").removesuffix("-")) + mirror.range_slips_by
@@ -62,7 +64,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self.send_header(header, str(value))
         self.end_headers()
         mirror.gate.wait(60)
-        body = mirror.payload[start:]
+        body = payload[start:]
         if mirror.break_after:
             body = body[: mirror.break_after.pop(0)]
         try:

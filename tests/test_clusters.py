@@ -105,7 +105,8 @@ def test_a_pipeline_is_sent_without_weights(checkpoint):
 
 def test_a_unit_of_work_is_little_more_than_its_sequences(checkpoint):
     embed = ESMEmbeddingTransformer(checkpoint.path).fit(SEQUENCES)
-    request = embed._request(embed._fitted_model(), embed.layers_, embed._poolings)
+    model = embed._fitted_model()
+    request = embed._request(model, embed._reading(model, embed.layers_, embed._poolings))
     (unit,) = plan_units(SEQUENCES, 2000)
     assert sorted(unit.sequences) == sorted(SEQUENCES)
     assert len(pickle.dumps((request, unit))) < sum(map(len, SEQUENCES)) + 2000
@@ -423,7 +424,8 @@ def test_code_of_the_page_runs_on_dask(cluster, client, embedded, tmp_path):
 def test_sizes_on_the_page_are_those_of_today():
     sequences = load_peptides().data.tolist()
     embed = ESMEmbeddingTransformer("esm2_t6_1M_bundled").fit(sequences)
-    request = embed._request(embed._fitted_model(), embed.layers_, embed._poolings)
+    model = embed._fitted_model()
+    request = embed._request(model, embed._reading(model, embed.layers_, embed._poolings))
     (few,) = plan_units(sequences[:15], BATCH_TOKENS["cpu"])
     last = plan_units(sequences, BATCH_TOKENS["cpu"])[-1]
     pipeline = make_pipeline(clone(embed), StandardScaler(), LogisticRegression(max_iter=1000))

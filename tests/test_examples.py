@@ -27,6 +27,26 @@ def test_quickstart_prints_scores_and_saves_a_picture(tmp_path):
     assert len(picture) > 20_000
 
 
+def test_variant_effects_scores_every_kind_of_features_on_both_splits(tmp_path):
+    run = subprocess.run(
+        [
+            *(sys.executable, "-W", "error", EXAMPLES / "variant_effects.py"),
+            *("--bundled-data", "--output", tmp_path),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert run.returncode == 0, run.stderr
+    rows = [line.split() for line in run.stdout.splitlines()]
+    scores = {row[0]: [float(score) for score in row[1:]] for row in rows if len(row) == 3}
+    assert set(scores) == {"zero-shot", "one-hot", "embedding", "augmented"}
+    assert min(scores[kind][0] for kind in ("one-hot", "embedding", "augmented")) > 0.6
+    assert scores["one-hot"][1] == 0  # it has seen nothing of these positions
+    assert min(scores[kind][1] for kind in ("embedding", "augmented")) > 0.3
+    assert (tmp_path / "variant_effects.png").read_bytes().startswith(b"\x89PNG")
+
+
 def test_cluster_dask_embeds_once_and_ships_no_weights():
     pytest.importorskip("distributed")
     run = subprocess.run(

@@ -19,7 +19,7 @@ from sklearn.model_selection import GridSearchCV, KFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
-from sklearn_esm import ESMEmbeddingTransformer, _compute, engine
+from sklearn_esm import ESMEmbeddingTransformer, _readings, engine
 from sklearn_esm._cache import MEMORY_CACHE
 
 FEW = SEQUENCES[:30]
@@ -160,7 +160,7 @@ def test_a_search_over_layers_and_poolings_after_precompute_runs_nothing(checkpo
 
 @pytest.mark.parametrize("filled", [False, True])
 def test_precompute_holds_no_matrix(checkpoint, folder, monkeypatch, filled):
-    monkeypatch.setattr(_compute, "_LOOKUP", 100)  # vectors at a time, of 5,600
+    monkeypatch.setattr(_readings, "_LOOKUP", 100)  # vectors at a time, of 5,600
     embed = new_estimator(checkpoint, folder, batch_tokens=MANY_UNITS)
     poolings = ["mean", "max", "min", "sum", "std", "bos", "eos"]
     sequences = SEQUENCES + [sequence[::-1] for sequence in SEQUENCES]

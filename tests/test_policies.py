@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from fair_esm_oracle import FAMILIES, LAYERS, assert_faithful, fair_esm_residues
 from numpy.testing import assert_array_equal
+from three_estimators import CASES, assert_same_rows
 
 from sklearn_esm import ESMEmbeddingTransformer
 
@@ -18,6 +19,15 @@ READ_AS = {
     ],
     "drop": ["MKTAYI", "GLDALITV", "A", "KA<mask>ISQ"],
 }
+
+# wherever an estimator takes sequences
+each_entrance = pytest.mark.parametrize(
+    ("name", "method"),
+    [
+        ("embedding", "precompute"),
+        *((name, method) for name in CASES for method in ("fit", "transform")),
+    ],
+)
 
 
 def embed(checkpoint, sequences, **parameters):
@@ -51,9 +61,21 @@ def test_a_policy_does_not_touch_valid_sequences(checkpoints, policy):
     assert_faithful(embed(checkpoints["esm2"], sequences, invalid=policy), np.stack(expected))
 
 
-@pytest.mark.parametrize("method", ["fit", "transform", "precompute"])
-def test_an_invalid_character_is_refused_with_its_place(checkpoints, method):
-    transformer = ESMEmbeddingTransformer(checkpoints["esm2"].path).fit(["A"])
+@pytest.mark.parametrize(("policy", "read_as"), [("unknown", "X"), ("mask", "<mask>"), ("drop", "")])
+def test_every_estimator_reads_as_the_policy_says(case, checkpoint, policy, read_as):
+    given = [f"{sequence[:2]}-{sequence[2:]}" for sequence in case.sequences]
+    read = [sequence.replace("-", read_as) for sequence in given]
+    references = {}
+    if "reference" in case.parameters:  # is read as the sequences are
+        references = {"reference": given[0]}, {"reference": read[0]}
+    ours, theirs = references or ({}, {})
+    actual = case.new(checkpoint, cache=None, invalid=policy, **ours).fit_transform(given)
+    assert_same_rows(actual, case.new(checkpoint, cache=None, **theirs).fit_transform(read))
+
+
+@each_entrance
+def test_an_invalid_character_is_refused_with_its_place(checkpoint, name, method):
+    transformer = CASES[name].new(checkpoint).fit(CASES[name].sequences)
     with pytest.raises(ValueError, match="Sequence 1 ") as error:
         getattr(transformer, method)(["MKT", "GLD-ALQITV"])
     assert str(error.value) == (
@@ -90,6 +112,25 @@ def test_a_missing_row_is_a_row_of_nan_in_its_place(checkpoints, nothing):
     assert np.isnan(actual[[0, 2, 5]]).all()
 
 
+def test_every_estimator_leaves_missing_rows_in_their_place(case, checkpoint):
+    first, second = case.sequences[1:3]
+    estimator = case.new(checkpoint, cache=None, missing="nan", invalid="drop")
+    actual = estimator.fit_transform([None, first, "**", second, first, ""])
+    present = case.new(checkpoint, cache=None).fit_transform([first, second, first])
+    assert_same_rows(actual[[1, 3, 4]], present)
+    for row in actual[[0, 2, 5]]:
+        # a map has no residues, and of features and scores there is none
+        assert row.shape == (0, 0) if case.dtype is object else np.isnan(row).all()
+
+
+def test_every_estimator_takes_nothing_but_missing_rows_without_a_run(case, checkpoint, runs):
+    actual = case.new(checkpoint, missing="nan").fit_transform([None, ""])
+    assert not any(runs.values())
+    beside_another = case.new(checkpoint, missing="nan").fit_transform([None, case.sequences[1], ""])
+    assert any(runs.values())
+    assert_same_rows(actual, beside_another[[0, 2]])
+
+
 def test_what_dropping_empties_is_missing(checkpoints):
     actual = embed(checkpoints["esm2"], ["***", "MKT", "-"], missing="nan", invalid="drop")
     assert np.isnan(actual).all(axis=1).tolist() == [True, False, True]
@@ -123,10 +164,10 @@ def test_a_missing_row_has_no_length(checkpoints, policy):
     assert np.isfinite(actual[1]).all()
 
 
-@pytest.mark.parametrize("method", ["fit", "transform", "precompute"])
+@each_entrance
 @pytest.mark.parametrize(("nothing", "found"), [(None, "None"), ("", "''"), (float("nan"), "nan")])
-def test_a_missing_row_is_refused_with_its_number(checkpoints, method, nothing, found):
-    transformer = ESMEmbeddingTransformer(checkpoints["esm2"].path).fit(["A"])
+def test_a_missing_row_is_refused_with_its_number(checkpoint, name, method, nothing, found):
+    transformer = CASES[name].new(checkpoint).fit(CASES[name].sequences)
     with pytest.raises(ValueError, match="Sequence 1 is missing") as error:
         getattr(transformer, method)(["MKT", nothing])
     assert str(error.value) == (

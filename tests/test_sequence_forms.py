@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pytest
+from three_estimators import assert_same_rows
 
 from sklearn_esm._sequences import clean_sequences
 
@@ -127,6 +128,39 @@ def test_object_with_array_protocol_only():
             return np.array(SEQUENCES)[:, None]
 
     assert clean(ArrayLike()) == SEQUENCES
+
+
+def labelled(sequences):
+    return [(f"protein {row}", sequence) for row, sequence in enumerate(sequences)]
+
+
+def records(sequences):
+    Seq = pytest.importorskip("Bio.Seq")
+    SeqRecord = pytest.importorskip("Bio.SeqRecord").SeqRecord
+    return [SeqRecord(Seq.Seq(sequence)) for sequence in sequences]
+
+
+FORMS = {
+    "tuple": tuple,
+    "array": np.array,
+    "column of an array": lambda sequences: np.array(sequences, dtype=object)[:, None],
+    "labelled pairs": labelled,
+    "Biopython": records,
+    "pandas column": lambda sequences: pytest.importorskip("pandas").Series(sequences),
+    "pandas frame": lambda sequences: pytest.importorskip("pandas").DataFrame({"seq": sequences}),
+    "polars column": lambda sequences: pytest.importorskip("polars").Series(sequences),
+    "polars frame": lambda sequences: pytest.importorskip("polars").DataFrame({"seq": sequences}),
+    "pyarrow column": lambda sequences: pytest.importorskip("pyarrow").array(sequences),
+    "pyarrow table": lambda sequences: pytest.importorskip("pyarrow").table({"seq": sequences}),
+    "other writing": lambda sequences: [f" {sequence.lower()}\n" for sequence in sequences],
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_estimator_takes_every_form(case, checkpoint, form):
+    expected = case.new(checkpoint).fit_transform(case.sequences)
+    X = FORMS[form](case.sequences)
+    assert_same_rows(case.new(checkpoint).fit_transform(X), expected)
 
 
 # Refused inputs

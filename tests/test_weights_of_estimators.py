@@ -1,4 +1,4 @@
-"""An estimator holds no weights: its pickles are small, and it finds the file again or says why not."""
+"""An estimator holds no weights: its pickles are small, and it finds the files again or says why not."""
 
 import itertools
 import os
@@ -6,34 +6,52 @@ import pickle
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from fair_esm_oracle import LAYERS, assert_faithful, fair_esm_residues, save_random_checkpoint
-from numpy.testing import assert_array_equal
+from fair_esm_oracle import (
+    LAYERS,
+    assert_faithful,
+    fair_esm_residues,
+    regression_path,
+    save_random_checkpoint,
+    save_random_regression,
+)
+from three_estimators import CASES, SEQUENCES, assert_close_rows, assert_same_rows, forget
 
-from sklearn_esm import ESMEmbeddingTransformer, engine
+from sklearn_esm import engine
 from sklearn_esm._cache import MEMORY_CACHE
-
-SEQUENCES = ["GIGKFLHSAKKFGKAFVGEIMNS", "YGGFM", "RPKPQQFFGLM", "CYIQNCPLG", "DRVYIHPF", "YGGFL"]
 
 # weights of their own for every test: the process shares loaded models by content
 SEEDS = itertools.count(100)
+FITTED_WITH_OTHERS = "not those this estimator was fitted with"
 
 
-def fair_esm_means(checkpoint):
-    return np.stack([states.mean(0) for states in fair_esm_residues(checkpoint, SEQUENCES, LAYERS)])
+def save(path, seed):
+    """Write weights, and a contact regression that is the same whatever the seed."""
+    checkpoint = save_random_checkpoint(path, "esm2", seed=seed)
+    save_random_regression(checkpoint)
+    return checkpoint
+
+
+def copied(checkpoint, path):
+    """A copy of the weights and of the regression, of another name."""
+    copy = replace(checkpoint, path=path)
+    shutil.copy(checkpoint.path, path)
+    shutil.copy(regression_path(checkpoint), regression_path(copy))
+    return copy
 
 
 @pytest.fixture
 def checkpoint(tmp_path):
     """A file of this test's own, which it may overwrite."""
-    return save_random_checkpoint(tmp_path / "mine.pt", "esm2", seed=next(SEEDS))
+    return save(tmp_path / "mine.pt", next(SEEDS))
 
 
 @pytest.fixture
-def estimator(checkpoint):
-    return ESMEmbeddingTransformer(checkpoint.path, cache=None)
+def estimator(case, checkpoint):
+    return case.new(checkpoint, cache=None)
 
 
 # Pickles and processes
@@ -45,38 +63,46 @@ def run_python(code, *arguments):
 
 
 @pytest.mark.parametrize("cache", ["memory", None])
-def test_pickle_is_small_after_use(estimator, cache):
-    estimator.set_params(cache=cache).fit(SEQUENCES).transform(SEQUENCES)
+def test_pickle_is_small_after_use(estimator, case, cache):
+    estimator.set_params(cache=cache).fit(case.sequences).transform(case.sequences)
     assert len(pickle.dumps(estimator)) < 5_000
 
 
-def test_unpickled_estimator_gives_the_same_values(estimator):
-    expected = estimator.fit_transform(SEQUENCES)
-    assert_array_equal(pickle.loads(pickle.dumps(estimator)).transform(SEQUENCES), expected)
+def test_unpickled_estimator_gives_the_same_values(estimator, case):
+    expected = estimator.fit_transform(case.sequences)
+    assert_same_rows(pickle.loads(pickle.dumps(estimator)).transform(case.sequences), expected)
 
 
-def test_unpickled_estimator_gives_the_same_values_in_a_fresh_process(estimator, checkpoint, tmp_path):
-    (tmp_path / "pickle").write_bytes(pickle.dumps((estimator.fit(SEQUENCES), SEQUENCES)))
+def test_unpickled_estimators_give_the_same_values_in_a_fresh_process(checkpoint, tmp_path):
+    fitted = [case.new(checkpoint, cache=None).fit(case.sequences) for case in CASES.values()]
+    sequences = [case.sequences for case in CASES.values()]
+    (tmp_path / "pickle").write_bytes(pickle.dumps((fitted, sequences)))
     code = """
-import pickle, sys, numpy
+import pickle, sys
 with open(sys.argv[1], "rb") as file:
-    estimator, sequences = pickle.load(file)
-numpy.save(sys.argv[2], estimator.transform(sequences))
+    fitted, sequences = pickle.load(file)
+rows = [estimator.transform(X) for estimator, X in zip(fitted, sequences, strict=True)]
+with open(sys.argv[2], "wb") as file:
+    pickle.dump(rows, file)
 """
-    run_python(code, tmp_path / "pickle", tmp_path / "values.npy")
-    expected = fair_esm_means(checkpoint)
-    assert_faithful(np.load(tmp_path / "values.npy"), expected)
+    run_python(code, tmp_path / "pickle", tmp_path / "rows")
+    rows = dict(zip(CASES, pickle.loads((tmp_path / "rows").read_bytes()), strict=True))
+    last = fair_esm_residues(checkpoint, SEQUENCES, LAYERS)
+    assert_faithful(rows["embedding"][:, :32], np.stack([states.max(0) for states in last]))
+    for name, estimator, X in zip(CASES, fitted, sequences, strict=True):
+        assert_close_rows(rows[name], estimator.transform(X))
 
 
-def test_import_and_unpickling_load_neither_torch_nor_esm(estimator, tmp_path):
-    (tmp_path / "pickle").write_bytes(pickle.dumps(estimator.fit(SEQUENCES)))
+def test_import_and_unpickling_load_neither_torch_nor_esm(checkpoint, tmp_path):
+    fitted = [case.new(checkpoint).fit(case.sequences) for case in CASES.values()]
+    (tmp_path / "pickle").write_bytes(pickle.dumps(fitted))
     code = """
 import sys
 import sklearn_esm
 assert not {"torch", "esm"} & set(sys.modules)
 import pickle
 with open(sys.argv[1], "rb") as file:
-    estimator = pickle.load(file)
+    fitted = pickle.load(file)
 assert not {"torch", "esm"} & set(sys.modules)
 """
     run_python(code, tmp_path / "pickle")
@@ -85,85 +111,90 @@ assert not {"torch", "esm"} & set(sys.modules)
 # Weights that change
 
 
-def test_weights_overwritten_since_fit_are_refused(estimator, checkpoint):
-    estimator.fit(SEQUENCES)
-    save_random_checkpoint(checkpoint.path, "esm2", seed=1)
-    message = f"'mine' at {checkpoint.path} are not those this estimator was fitted with"
+def test_weights_overwritten_since_fit_are_refused(estimator, case, checkpoint):
+    estimator.fit(case.sequences)
+    save(checkpoint.path, seed=1)
+    message = f"'mine' at {checkpoint.path} are {FITTED_WITH_OTHERS}"
     with pytest.raises(ValueError, match=message):
-        estimator.transform(SEQUENCES)
+        estimator.transform(case.sequences)
 
 
-def test_weights_overwritten_since_fit_are_refused_where_all_is_cached(estimator, checkpoint):
-    estimator.set_params(cache="memory").fit_transform(SEQUENCES)
-    save_random_checkpoint(checkpoint.path, "esm2", seed=1)
-    with pytest.raises(ValueError, match="not those this estimator was fitted with"):
-        estimator.transform(SEQUENCES)
+def test_weights_overwritten_since_fit_are_refused_where_all_is_cached(estimator, case, checkpoint):
+    estimator.set_params(cache="memory").fit_transform(case.sequences)
+    save(checkpoint.path, seed=1)
+    with pytest.raises(ValueError, match=FITTED_WITH_OTHERS):
+        estimator.transform(case.sequences)
 
 
-def test_unpickled_estimator_refuses_other_weights(estimator, checkpoint):
-    pickled = pickle.dumps(estimator.fit(SEQUENCES))
-    save_random_checkpoint(checkpoint.path, "esm2", seed=1)
-    with pytest.raises(ValueError, match="not those this estimator was fitted with"):
-        pickle.loads(pickled).transform(SEQUENCES)
+def test_unpickled_estimator_refuses_other_weights(estimator, case, checkpoint):
+    pickled = pickle.dumps(estimator.fit(case.sequences))
+    save(checkpoint.path, seed=1)
+    with pytest.raises(ValueError, match=FITTED_WITH_OTHERS):
+        pickle.loads(pickled).transform(case.sequences)
 
 
-def test_fitting_again_takes_the_new_weights_and_none_of_the_old_vectors(estimator, tmp_path):
-    old = estimator.set_params(cache="memory").fit_transform(SEQUENCES)
-    other = save_random_checkpoint(tmp_path / "other.pt", "esm2", seed=1)
-    os.replace(other.path, tmp_path / "mine.pt")
-    new = estimator.fit_transform(SEQUENCES)
-    written = save_random_checkpoint(tmp_path / "again.pt", "esm2", seed=1)
-    assert_faithful(new, fair_esm_means(written))
-    assert np.abs(new - old).max() > 0.1
+def test_fitting_again_takes_the_new_weights_and_nothing_of_the_old(
+    estimator, case, checkpoint, tmp_path
+):
+    old = estimator.set_params(cache="memory").fit_transform(case.sequences)
+    other = save(tmp_path / "other.pt", seed=1)
+    os.replace(other.path, checkpoint.path)
+    new = estimator.fit_transform(case.sequences)
+    again = save(tmp_path / "again.pt", seed=1)
+    assert_close_rows(new, case.new(again, cache=None).fit_transform(case.sequences))
+    assert max(np.abs(one - former).max() for one, former in zip(new, old, strict=True)) > 0.1
 
 
-def test_deleted_weights_are_named(estimator, checkpoint):
-    estimator.fit(SEQUENCES)
+def test_deleted_weights_are_named(estimator, case, checkpoint):
+    estimator.fit(case.sequences)
     checkpoint.path.unlink()
     with pytest.raises(FileNotFoundError, match=f"no checkpoint at {checkpoint.path}"):
-        estimator.transform(SEQUENCES)
+        estimator.transform(case.sequences)
 
 
-def test_unpickled_estimator_names_deleted_weights(estimator, checkpoint):
-    pickled = pickle.dumps(estimator.fit(SEQUENCES))
+def test_unpickled_estimator_names_deleted_weights(estimator, case, checkpoint):
+    pickled = pickle.dumps(estimator.fit(case.sequences))
     checkpoint.path.unlink()
     with pytest.raises(FileNotFoundError, match=f"no checkpoint at {checkpoint.path}"):
-        pickle.loads(pickled).transform(SEQUENCES)
+        pickle.loads(pickled).transform(case.sequences)
 
 
-def test_renamed_copy_of_the_weights_shares_cached_vectors(checkpoint, tmp_path, embedded):
-    first = ESMEmbeddingTransformer(checkpoint.path).fit_transform(SEQUENCES)
-    embedded.clear()
-    copy = shutil.copy(checkpoint.path, tmp_path / "another name.pt")
-    assert_array_equal(ESMEmbeddingTransformer(copy).fit_transform(SEQUENCES), first)
-    assert embedded == []
+def test_renamed_copy_of_the_weights_shares_what_is_cached(case, checkpoint, tmp_path, runs):
+    first = case.new(checkpoint).fit_transform(case.sequences)
+    assert any(runs.values())
+    forget(runs)
+    copy = copied(checkpoint, tmp_path / "another name.pt")
+    assert_same_rows(case.new(copy).fit_transform(case.sequences), first)
+    assert not any(runs.values())
 
 
-def test_copy_keeps_its_values_where_the_first_file_is_overwritten(estimator, checkpoint, tmp_path):
-    expected = estimator.fit_transform(SEQUENCES)
-    copy = shutil.copy(checkpoint.path, tmp_path / "copy.pt")
-    save_random_checkpoint(checkpoint.path, "esm2", seed=1)
-    assert_array_equal(ESMEmbeddingTransformer(copy, cache=None).fit_transform(SEQUENCES), expected)
+def test_copy_keeps_its_values_where_the_first_file_is_overwritten(
+    estimator, case, checkpoint, tmp_path
+):
+    expected = estimator.fit_transform(case.sequences)
+    copy = copied(checkpoint, tmp_path / "copy.pt")
+    save(checkpoint.path, seed=1)
+    assert_same_rows(case.new(copy, cache=None).fit_transform(case.sequences), expected)
 
 
-def test_former_weights_put_back_give_the_former_values(estimator, checkpoint, tmp_path):
-    expected = estimator.fit_transform(SEQUENCES)
+def test_former_weights_put_back_give_the_former_values(estimator, case, checkpoint, tmp_path):
+    expected = estimator.fit_transform(case.sequences)
     former = shutil.copy2(checkpoint.path, tmp_path / "former.pt")
-    save_random_checkpoint(checkpoint.path, "esm2", seed=1)
+    save(checkpoint.path, seed=1)
     os.replace(former, checkpoint.path)
-    assert_array_equal(estimator.transform(SEQUENCES), expected)
+    assert_same_rows(estimator.transform(case.sequences), expected)
 
 
-def test_weights_replaced_during_a_run_are_noticed(estimator, checkpoint, monkeypatch):
+def test_weights_replaced_during_a_run_are_noticed(estimator, case, checkpoint, monkeypatch):
     # else the vectors of the new file would be cached under the fingerprint of the former one
     plan_units = engine.plan_units
 
     def replaced_after_planning(*arguments):
-        save_random_checkpoint(checkpoint.path, "esm2", seed=next(SEEDS))
+        save(checkpoint.path, next(SEEDS))
         return plan_units(*arguments)
 
-    estimator.set_params(cache="memory").fit(SEQUENCES)
+    estimator.set_params(cache="memory").fit(case.sequences)
     monkeypatch.setattr(engine, "plan_units", replaced_after_planning)
     with pytest.raises(ValueError, match="are not those this run began with"):
-        estimator.transform(SEQUENCES)
+        estimator.transform(case.sequences)
     assert MEMORY_CACHE.bytes == 0

@@ -33,6 +33,7 @@ CREATE TABLE IF NOT EXISTS claims (key BLOB PRIMARY KEY, owner BLOB, process INT
 _PAGE_BYTES = 16384  # of SQLite's 4,096 a vector of 320 numbers would waste a third
 _KEYS_PER_QUERY = 500
 _WAIT = 60.0  # seconds for another process's transaction, which takes milliseconds
+_LARGEST = 2**28  # bytes of one vector: a contact map may be more than SQLite takes in one place
 _CLAIM_SECONDS = 120.0  # then others stop waiting for whoever computes, and do it themselves
 # what SQLite says where the file is sound and the disk, its rights or another process are not
 _REFUSALS = (
@@ -82,8 +83,9 @@ class FolderCache:
         """Store vectors in one transaction."""
         rows = []
         for key, vector in vectors.items():
-            digest, data = _digest(key), vector.astype("<f4").tobytes()
-            rows.append((digest, data, _checksum(digest, data)))
+            if vector.nbytes <= _LARGEST:
+                digest, data = _digest(key), vector.astype("<f4").tobytes()
+                rows.append((digest, data, _checksum(digest, data)))
 
         def store(database: sqlite3.Connection) -> None:
             with _transaction(database):

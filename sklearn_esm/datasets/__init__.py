@@ -1,5 +1,7 @@
 """Small labelled sets of real sequences, in scikit-learn's manner."""
 
+from sklearn_esm.datasets._beta_lactamase import fetch_beta_lactamase
+from sklearn_esm.datasets._gb1 import load_gb1
 from sklearn_esm.datasets._peptides import load_peptides
 
-__all__ = ["load_peptides"]
+__all__ = ["fetch_beta_lactamase", "load_gb1", "load_peptides"]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-from importlib import resources
 from typing import Any, Literal, overload
 
 import numpy as np
 from sklearn.utils import Bunch
+
+from sklearn_esm.datasets._frames import DATA, bundled_rows, handed_out
 
 CLASSES = ("hormone/neuropeptide", "antimicrobial")
 
@@ -80,44 +80,21 @@ def load_peptides(*, return_X_y: bool = False, as_frame: bool = False) -> Bunch 
     >>> str(peptides.target_names[peptides.target[row]])
     'antimicrobial'
     """
-    pd = _import_pandas() if as_frame else None
-    folder = resources.files("sklearn_esm.datasets") / "data"
-    table = folder / "peptides.csv"
-    rows = list(csv.DictReader(table.read_text(encoding="utf-8").splitlines()))
+    rows = bundled_rows("peptides.csv")
 
     def column(name: str) -> np.ndarray:
         return np.array([row[name] for row in rows], dtype=object)
 
-    data: Any = column("sequence")
-    target: Any = np.array([CLASSES.index(row["class"]) for row in rows])
-    frame = None
-    if pd is not None:
-        frame = pd.DataFrame(
-            {"sequence": data, "target": target}
-            | {name: column(name) for name in ("name", "organism", "uniprot", "source")}
-        )
-        data, target = frame[["sequence"]], frame["target"]
-    if return_X_y:
-        return data, target
-    return Bunch(
-        data=data,
-        target=target,
+    return handed_out(
+        "load_peptides",
+        column("sequence"),
+        np.array([CLASSES.index(row["class"]) for row in rows]),
+        {name: column(name) for name in ("name", "organism", "uniprot", "source")},
+        return_X_y=return_X_y,
+        as_frame=as_frame,
+        description="peptides.md",
+        filename=str(DATA / "peptides.csv"),
         target_names=np.array(CLASSES),
-        feature_names=["sequence"],
         names=column("name"),
         organisms=column("organism"),
-        frame=frame,
-        DESCR=(folder / "README.md").read_text(encoding="utf-8"),
-        filename=str(table),
     )
-
-
-def _import_pandas() -> Any:
-    try:
-        import pandas as pd
-    except ImportError as error:
-        raise ImportError(
-            "load_peptides(as_frame=True) needs pandas, which is not installed: "
-            'pip install "sklearn-esm[pandas]"'
-        ) from error
-    return pd

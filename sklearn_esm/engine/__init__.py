@@ -1,11 +1,21 @@
-"""The forward pass: plan batches, run them packed, hand back hidden states.
+"""The forward pass: plan batches, run them packed, hand back states, probabilities or contacts.
 
 This is the only place that computes with torch. It knows sequences and layers, and nothing of
 caches, pooling or scikit-learn.
 """
 
+from sklearn_esm.engine._contacts import contact_map
+from sklearn_esm.engine._likelihood import log_probabilities
 from sklearn_esm.engine._model import PackedModel
 from sklearn_esm.engine._plan import Unit, plan_units
 from sklearn_esm.engine._run import Block, run_unit
 
-__all__ = ["Block", "PackedModel", "Unit", "plan_units", "run_unit"]
+__all__ = [
+    "Block",
+    "PackedModel",
+    "Unit",
+    "contact_map",
+    "log_probabilities",
+    "plan_units",
+    "run_unit",
+]

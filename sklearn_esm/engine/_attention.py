@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -25,6 +26,10 @@ class Groups(Protocol):
         out : Tensor of shape (tokens, heads, head_dim)
             Where the mixed values go.
         """
+
+
+# numbers in the attention maps that exist at a time, unless a single one has more
+_MAPS_AT_A_TIME = 2**22
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,38 @@ class Runs:
                 )  # (sequences, heads, length + 1, head_dim)
             attended = F.scaled_dot_product_attention(q, k, v)  # (sequences, heads, length, head_dim)
             out[run].unflatten(0, (sequences, length)).copy_(attended.transpose(1, 2))
+
+
+@dataclass(frozen=True)
+class Observed:
+    """One sequence, whose attention maps are shown to an observer before they are forgotten.
+
+    ``see`` is called with ``(maps, tokens, tokens)`` float32, some heads at a time, in the order of
+    blocks and heads. ESM-1's additional key is left out.
+    """
+
+    rotation: tuple[Tensor, Tensor] | None
+    see: Callable[[Tensor], None]
+
+    def attend(self, qkv: Tensor, extra: Tensor | None, out: Tensor) -> None:
+        """Softmax attention with explicit maps, see `Groups`."""
+        packed = qkv.transpose(1, 2).contiguous()  # (3, heads, tokens, head_dim)
+        if self.rotation is not None:
+            rotate(packed[:2], *self.rotation)
+        q, k, v = packed  # (heads, tokens, head_dim) each
+        tokens = q.shape[1]
+        if extra is not None:
+            k, v = (
+                torch.cat((part, more.unsqueeze(1)), dim=1)
+                for part, more in zip((k, v), extra, strict=True)
+            )  # (heads, tokens + 1, head_dim)
+        q = q * q.shape[-1] ** -0.5  # (heads, tokens, head_dim)
+        together = max(1, _MAPS_AT_A_TIME // tokens**2)
+        for first in range(0, len(q), together):
+            heads = slice(first, first + together)
+            maps = (q[heads] @ k[heads].mT).float().softmax(-1)  # (maps, tokens, tokens or one more)
+            out[:, heads] = (maps.to(v.dtype) @ v[heads]).transpose(0, 1)
+            self.see(maps[:, :, :tokens])
 
 
 def rotate(qk: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cached_property
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from sklearn_esm._checkpoint import Checkpoint
-from sklearn_esm.engine._attention import Groups, Rotary, Runs
+from sklearn_esm.engine._attention import Groups, Observed, Rotary, Runs
+from sklearn_esm.engine._head import LanguageModelHead, head_weights
 from sklearn_esm.engine._linear import ARITHMETICS, Linear, check_product
 from sklearn_esm.engine._tokens import Tokens, mask_token
 from sklearn_esm.engine._varlen import Together, find_kernel, starts_of
@@ -42,7 +44,13 @@ class PackedModel:
         self._norm_after = self.norm("emb_layer_norm_after") if family != "esm1" else None
         self._rotary = Rotary(self._inverse_frequencies(), self.device) if family == "esm2" else None
         self._blocks = [_Block(self, f"layers.{layer}.") for layer in range(self.architecture.layers)]
+        self._head_weights = head_weights(self._weights)
         del self._weights
+
+    @cached_property
+    def head(self) -> LanguageModelHead:
+        """The language-model head, set up when it is first asked for."""
+        return LanguageModelHead(self.architecture, self._head_weights, self.device)
 
     @torch.inference_mode()
     def hidden_states(self, tokens: Tokens, layers: set[int]) -> Iterator[tuple[int, Tensor]]:
@@ -57,15 +65,31 @@ class PackedModel:
         if not max(layers):
             return
         groups = self._group(tokens)
+        for layer in self._run_blocks(x, groups, max(layers)):
+            if layer in layers:
+                last = layer == self.architecture.layers
+                yield layer, self._norm_after(x) if last and self._norm_after else x
+
+    @torch.inference_mode()
+    def observe_attention(self, tokens: Tokens, see: Callable[[Tensor], None]) -> None:
+        """Run every block on one sequence, and show the attention maps of each as they come.
+
+        ``see`` gets ``(maps, tokens, tokens)`` float32, which it must not keep.
+        """
+        x = self._embed(tokens)  # (tokens, width)
+        groups = Observed(self._rotate_by(tokens.positions), see)
+        for _ in self._run_blocks(x, groups, self.architecture.layers):
+            pass
+
+    def _run_blocks(self, x: Tensor, groups: Groups, number: int) -> Iterator[int]:
+        """Yield the number of each block that has changed ``x`` ``(tokens, width)``."""
         # one for all blocks: to allocate, and touch for the first time, tens of megabytes in each
         # would cost a tenth of the time
         width = max(block.scratch_width for block in self._blocks)
         scratch = x.new_empty(len(x) * width, dtype=self.dtype)  # (tokens * width,)
-        for layer, block in enumerate(self._blocks[: max(layers)], start=1):
+        for layer, block in enumerate(self._blocks[:number], start=1):
             block.forward(x, groups, scratch)
-            if layer in layers:
-                last = layer == self.architecture.layers
-                yield layer, self._norm_after(x) if last and self._norm_after else x
+            yield layer
 
     def _embed(self, tokens: Tokens) -> Tensor:
         x = self._embedding[tokens.ids.to(self.device)]  # (tokens, width)

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import pairwise
+
+from sklearn_esm._sequences import residues_run
 
 _FEWEST = 128  # tokens below which the matrix products would be slow
 
 
 @dataclass(frozen=True)
 class Unit:
-    """Work that is done in one go: either a batch of whole sequences, or one sequence in windows.
+    """Work that is done in one go: whole sequences, masked copies of some, or one in windows.
 
-    ``rows`` are the numbers the sequences had in the list that was planned. ``windows`` are
-    ``(start, first kept, end of kept)`` in residues of the sequence, ``window_length`` long each.
+    A text with positions in lower case stands for a copy with each of them masked. ``rows`` are the
+    numbers the sequences had in the list that was planned. ``windows`` are ``(start, first kept, end
+    of kept)`` in residues of the sequence, ``window_length`` long each.
     A ``wide`` one would keep its lane busy when the others have run out of work.
     """
 
@@ -24,9 +28,19 @@ class Unit:
     window_length: int = 0
     wide: bool = False
 
-    @property
+    @cached_property
     def residues(self) -> int:
-        return sum(map(len, self.sequences))
+        return sum(map(residues_run, self.sequences))
+
+    @property
+    def smallest_pass(self) -> int:
+        """Residues of the longest piece that cannot be divided: a window, or a sequence."""
+        return self.window_length or max(map(len, self.sequences))
+
+    @property
+    def in_passes(self) -> bool:
+        """Whether it is more than one forward pass can be made to hold, whose size is then chosen."""
+        return bool(self.windows) or self.residues > sum(map(len, self.sequences))
 
     def part(self, numbers: Sequence[int]) -> Unit:
         """The same work for some of the sequences, by their numbers in this unit."""
@@ -42,13 +56,16 @@ def plan_units(
 ) -> list[Unit]:
     """Batches of at most ``batch_tokens`` tokens, sorted by length so that equal lengths meet.
 
+    Tokens are counted for all the copies of a text with positions in lower case.
+
     The longest come first: what needs most memory fails first, and the last units, over which
     workers race, are the small ones. A sequence that is longer than ``window_length`` becomes a
     unit of its own, and so does one that is over ``batch_tokens``. Where ``lanes`` units run at a
     time, batches are made small enough for each lane to have several, and a unit that holds more
     than a lane's share of all residues is ``wide``.
     """
-    residues = sum(map(len, sequences))
+    run = [residues_run(sequence) for sequence in sequences]  # of each, all copies together
+    residues = sum(run)
     if lanes > 1:
         batch_tokens = min(batch_tokens, max(_FEWEST, residues // (4 * lanes)))
     units: list[Unit] = []
@@ -60,15 +77,15 @@ def plan_units(
             windows = cut_windows(len(sequence), window_length)
             units.append(Unit((row,), (sequence,), windows, window_length))
             continue
-        length = len(sequence) + 2
-        if rows and tokens + length > batch_tokens:
+        needed = run[row] // len(sequence) * (len(sequence) + 2)
+        if rows and tokens + needed > batch_tokens:
             units.append(_batch(sequences, rows))
             rows, tokens = [], 0
         rows.append(row)
-        tokens += length
+        tokens += needed
     if rows:
         units.append(_batch(sequences, rows))
-    return [replace(unit, wide=unit.residues * lanes > residues) for unit in units]
+    return [replace(unit, wide=sum(run[row] for row in unit.rows) * lanes > residues) for unit in units]
 
 
 def cut_windows(residues: int, length: int) -> tuple[tuple[int, int, int], ...]:

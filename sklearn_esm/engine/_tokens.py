@@ -38,18 +38,22 @@ def tokenise(sequences: Sequence[str], architecture: Architecture) -> Tokens:
     """Token ids of clean sequences, equal to those of fair-esm's batch converter without its padding."""
     end = _EOS if architecture.has_eos else ""
     text = "".join(f"{_BOS}{sequence}{end}" for sequence in sequences)
-    table = _token_table(architecture.alphabet)
-    ids = table[np.frombuffer(text.encode("ascii"), dtype=np.uint8)]  # (tokens,)
+    ids = residue_tokens(text, architecture)  # (tokens,)
     lengths = np.array([len(sequence) + 1 + len(end) for sequence in sequences])  # (sequences,)
     starts = np.cumsum(lengths) - lengths  # (sequences,)
     positions = np.arange(len(ids)) - np.repeat(starts, lengths)  # (tokens,)
     masked = None
     if MASK in text:
-        shares = np.add.reduceat(ids == table[ord(MASK)], starts) / lengths.astype(np.float32)
+        shares = np.add.reduceat(ids == mask_token(architecture), starts) / lengths.astype(np.float32)
         masked = torch.from_numpy(np.repeat(shares.astype(np.float32), lengths)[:, None])
     return Tokens(
         torch.from_numpy(ids), torch.from_numpy(positions), masked, _equal_runs(starts, lengths)
     )
+
+
+def residue_tokens(text: str, architecture: Architecture) -> np.ndarray:
+    """Token ids of single characters, ``(characters,)`` int64."""
+    return _token_table(architecture.alphabet)[np.frombuffer(text.encode("ascii"), dtype=np.uint8)]
 
 
 def mask_token(architecture: Architecture) -> int:

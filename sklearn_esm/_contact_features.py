@@ -1,0 +1,74 @@
+"""A contact map as a vector: its upper triangle, or a summary of fixed length."""
+
+from __future__ import annotations
+
+import numpy as np
+
+# residues apart along the chain, as CASP groups contacts; nearer ones say little of the fold
+BANDS = {"short": (6, 12), "medium": (12, 24), "long": (24, None)}
+FEATURES = (
+    *(f"{kind}_{band}" for band in BANDS for kind in ("count", "mean")),
+    "relative_contact_order",
+)
+_CONTACT = 0.5  # the probability above which a pair counts
+_NEAREST = min(low for low, _ in BANDS.values())
+
+
+def upper_triangle(contacts: np.ndarray) -> np.ndarray:
+    """The numbers of a symmetric map on and above its diagonal, row after row.
+
+    Parameters
+    ----------
+    contacts : ndarray of shape (residues, residues)
+
+    Returns
+    -------
+    ndarray of shape (residues x (residues + 1) / 2,)
+    """
+    return contacts[np.triu_indices(len(contacts))]
+
+
+def full_map(triangle: np.ndarray) -> np.ndarray:
+    """The symmetric map ``(residues, residues)`` of an upper triangle."""
+    residues = int(np.sqrt(2 * len(triangle)))
+    rows, columns = np.triu_indices(residues)
+    contacts = np.empty((residues, residues), dtype=triangle.dtype)
+    contacts[rows, columns] = triangle
+    contacts[columns, rows] = triangle
+    return contacts
+
+
+def contact_features(contacts: np.ndarray) -> np.ndarray:
+    """The summary of a map whose numbers are named in ``FEATURES``.
+
+    Parameters
+    ----------
+    contacts : ndarray of shape (residues, residues)
+        Symmetric probabilities p of contact.
+
+    Returns
+    -------
+    ndarray of shape (7,), float32
+        For the pairs i < j of each band of separations j - i, short (6 to 11), medium (12 to 23) and
+        long (24 and more): how many have p > 0.5, and the mean of p (0 where the sequence has no such
+        pair). At last the relative contact order of Plaxco et al. 1998 over all these pairs, each
+        weighted by its probability: sum of p (j - i) / (residues x sum of p); 0 without a pair.
+
+    Examples
+    --------
+    >>> contacts = np.zeros((10, 10))
+    >>> contacts[1, 8] = contacts[8, 1] = 0.8
+    >>> dict(zip(FEATURES, contact_features(contacts).round(3).tolist()))["relative_contact_order"]
+    0.7
+    """
+    residues = len(contacts)
+    rows, columns = np.triu_indices(residues, k=_NEAREST)
+    p = contacts[rows, columns].astype(np.float64)  # (pairs,)
+    apart = columns - rows  # (pairs,)
+    features: list[float] = []
+    for low, end in BANDS.values():
+        band = p[(apart >= low) & (apart < (end or residues))]
+        features += [float(np.count_nonzero(band > _CONTACT)), float(band.mean()) if len(band) else 0.0]
+    total = p.sum()
+    features.append((p * apart).sum() / (residues * total) if total else 0.0)
+    return np.array(features, dtype=np.float32)

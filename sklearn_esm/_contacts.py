@@ -1,0 +1,242 @@
+"""`ESMContactTransformer`: contact maps, or what summarises them, as features."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from sklearn_esm._base import SequenceTransformer, column_of, distinct
+from sklearn_esm._checkpoint import model_label
+from sklearn_esm._contact_features import FEATURES, full_map
+from sklearn_esm._identity import Identity
+from sklearn_esm._parameters import check_choice, check_parameters
+from sklearn_esm._readings import Contacts
+from sklearn_esm._regression import check_has_contacts, find_regression
+
+
+class ESMContactTransformer(SequenceTransformer):
+    r"""Predict which residues touch each other in the folded protein, with one of Meta's ESM models.
+
+    The numbers are those of fair-esm with ``return_contacts=True``: probabilities that the C-beta
+    atoms of two residues are less than 8 angstrom apart, from a logistic regression over the
+    attention maps of every block. fair-esm keeps all the maps of a batch at once; here a few of them
+    exist at a time, and one sequence is run after the other.
+
+    Parameters
+    ----------
+    model : str or path-like, default="esm2_t6_8M_UR50D"
+        Which weights, as in :class:`ESMEmbeddingTransformer`. The regression is a small file of its
+        own: it is downloaded like the weights, or lies beside a checkpoint given by its path, as
+        ``<stem>-contact-regression.pt``. The ESM-1v models have none.
+
+    output : {"map", "features"}, default="map"
+        ``"map"`` gives an object array of symmetric ``(residues, residues)`` probabilities,
+        ``"features"`` seven numbers for each sequence, whatever its length (see Notes).
+
+    overlong : {"error", "truncate"}, default="error"
+        What becomes of a sequence longer than ``max_length``. There are no windows here: a contact
+        of residues that never share a window would be missing.
+
+    max_length : int or None, default=None
+        In residues. None is the model's own limit: 1,022 for ESM-1b, none for ESM-2 and ESM-1, whose
+        time and memory grow with its square.
+
+    invalid : {"error", "unknown", "mask", "drop"}, default="error"
+        What becomes of a character that is no residue: refused, read as X, read as ``<mask>``, or
+        removed.
+
+    missing : {"error", "nan"}, default="error"
+        What becomes of None, NaN, ``pd.NA`` or an empty sequence: refused, or a map of no residues
+        and a row of NaN.
+
+    device : str or None, default=None
+        ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``; None is the best one present.
+
+    dtype : {"float32", "bfloat16", "float16", "int8"}, default="float32"
+        Arithmetic of the model; maps are float32 always.
+
+    cache : "memory", path-like or None, default="memory"
+        Where features, or the upper triangles of maps, are kept, as in
+        :class:`ESMEmbeddingTransformer`. A map of 300 residues takes 180 kB.
+
+    n_jobs : int or None, default=None
+        joblib workers. None is 1 outside a ``joblib.parallel_config`` context.
+
+    verbose : bool, default=False
+        Show a progress bar.
+
+    Attributes
+    ----------
+    model_fingerprint_ : str
+        SHA-256 of the checkpoint file.
+
+    regression_fingerprint_ : str
+        A hash of the regression's coefficients.
+
+    See Also
+    --------
+    ESMEmbeddingTransformer : The hidden states, pooled.
+    ESMLikelihoodTransformer : How plausible the model finds a sequence.
+
+    Notes
+    -----
+    With A an attention map without BOS and EOS, S = A + A\ :sup:`T`, s the row sums of S and t their
+    sum, the regression reads S - s s\ :sup:`T` / t, the average product correction of Dunn et al.
+    [1]_, as in Rao et al. [2]_.
+
+    The features, with p the probabilities of the pairs i < j: for the bands of separations j - i of 6
+    to 11 (short), 12 to 23 (medium) and 24 or more (long) the number of pairs with p > 0.5
+    (``count``) and the mean of p (``mean``, 0 for a sequence without such pairs); and the relative
+    contact order [3]_ of the pairs at least 6 apart, weighted by probability: the sum of p (j - i)
+    over the residues times the sum of p.
+
+    References
+    ----------
+    .. [1] Dunn et al. (2008), "Mutual information without the influence of phylogeny or entropy
+       dramatically improves residue contact prediction", Bioinformatics 24(3).
+    .. [2] Rao et al. (2021), "Transformer protein language models are unsupervised structure
+       learners", ICLR.
+    .. [3] Plaxco et al. (1998), "Contact order, transition state placement and the refolding rates of
+       single domain proteins", J. Mol. Biol. 277(4).
+
+    Examples
+    --------
+    >>> from sklearn_esm import ESMContactTransformer
+    >>> contacts = ESMContactTransformer("esm2_t6_1M_bundled")
+    >>> contacts.fit_transform(["GIGKFLHSAKKFGKAFVGEIMNS"])[0].shape
+    (23, 23)
+    >>> contacts.set_params(output="features").fit_transform(["GIGKFLHSAKKFGKAFVGEIMNS"]).shape
+    (1, 7)
+    """
+
+    batch_tokens = None  # one sequence at a time
+    _overlong_policies = ("error", "truncate")
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] = "esm2_t6_8M_UR50D",
+        *,
+        output: str = "map",
+        overlong: str = "error",
+        max_length: int | None = None,
+        invalid: str = "error",
+        missing: str = "error",
+        device: str | None = None,
+        dtype: str = "float32",
+        cache: str | os.PathLike[str] | None = "memory",
+        n_jobs: int | None = None,
+        verbose: bool = False,
+    ) -> None:
+        self.model = model
+        self.output = output
+        self.overlong = overlong
+        self.max_length = max_length
+        self.invalid = invalid
+        self.missing = missing
+        self.device = device
+        self.dtype = dtype
+        self.cache = cache
+        self.n_jobs = n_jobs
+        self.verbose = verbose
+
+    def fit(self, X: Any, y: Any = None) -> ESMContactTransformer:
+        """Check parameters and sequences, and look model and regression up; the model is not run.
+
+        Parameters
+        ----------
+        X : list, array, column or one-column table of sequences
+            Strings, Biopython ``SeqRecord`` objects, or fair-esm's ``(label, sequence)`` pairs.
+
+        y : ignored
+            There for scikit-learn.
+
+        Returns
+        -------
+        ESMContactTransformer
+            The estimator itself.
+
+        Raises
+        ------
+        ValueError
+            For a parameter or a sequence that cannot be used, or a model that predicts no contacts.
+        TypeError
+            For an input that is not made of sequences.
+        FileNotFoundError, ConnectionError
+            Where the checkpoint or its regression is neither on this machine nor to be had.
+        """
+        model = self._look_up_model()
+        regression = find_regression(self.model, model.architecture)
+        self._sequences(X, model.architecture.max_length)
+        self.model_fingerprint_ = model.fingerprint
+        self.regression_fingerprint_ = regression.fingerprint
+        self._summarises = self.output == "features"
+        self._n_features_out = len(FEATURES) if self._summarises else 1
+        return self
+
+    def transform(self, X: Any) -> np.ndarray:
+        """Predict contacts.
+
+        Parameters
+        ----------
+        X : list, array, column or one-column table of sequences
+            As for ``fit``.
+
+        Returns
+        -------
+        ndarray of shape (n_sequences,), object
+            Of float32 arrays of shape (residues, residues), symmetric, between 0 and 1. With
+            ``output="features"``, an ndarray of shape (n_sequences, 7), float32.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before ``fit``.
+        ValueError
+            For a sequence that cannot be used, or weights or a regression that changed since ``fit``.
+        """
+        check_is_fitted(self)
+        model = self._fitted_model()
+        architecture = model.architecture
+        regression = find_regression(self.model, architecture)
+        if regression.fingerprint != self.regression_fingerprint_:
+            raise ValueError(
+                f"The contact regression of {model_label(self.model)} is not the one this estimator "
+                "was fitted with. Fit again, or put the former file back."
+            )
+        sequences = self._sequences(X, architecture.max_length)
+        request = self._request(model, Contacts(architecture.layers, regression, self._summarises))
+        if self._summarises:
+            return self._matrix(request, sequences, [len(FEATURES)])
+        texts = distinct(sequences)
+        triangles = (arrays[0] for arrays in self._arrays(request, texts, cached=True))
+        maps = {text: full_map(triangle) for text, triangle in zip(texts, triangles, strict=True)}
+        nothing = np.empty((0, 0), dtype=np.float32)
+        return column_of(nothing if sequence is None else maps[sequence] for sequence in sequences)
+
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+        """Names such as ``esm2_t6_8M_UR50D_contacts_count_long``.
+
+        Parameters
+        ----------
+        input_features : ignored
+            There for scikit-learn.
+
+        Returns
+        -------
+        ndarray of shape (n_features,), object
+            With ``output="map"`` the one name of the column of maps.
+        """
+        check_is_fitted(self)
+        label = model_label(self.model)
+        if not self._summarises:
+            return np.array([f"{label}_contact_map"], dtype=object)
+        return np.array([f"{label}_contacts_{name}" for name in FEATURES], dtype=object)
+
+    def _look_up_model(self) -> Identity:
+        check_parameters(self)
+        check_choice(self, "output", ("map", "features"))
+        check_has_contacts(self.model)
+        return super()._look_up_model()

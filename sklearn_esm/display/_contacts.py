@@ -1,0 +1,237 @@
+"""A contact map as a picture, with the contacts of a structure on its other triangle."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sklearn_esm.display._matplotlib import import_pyplot
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_NEAREST = 6  # residues apart along the chain: nearer ones touch in every fold
+
+
+class ContactMapDisplay:
+    """A contact map: predicted contacts, and those of a structure on the other triangle.
+
+    Made by :meth:`from_estimator` or :meth:`from_predictions`; the parameters are stored as attributes.
+
+    Parameters
+    ----------
+    contacts : ndarray of shape (residues, residues)
+        Probabilities of contact.
+
+    true_contacts : ndarray of shape (residues, residues) or None, default=None
+        True where two residues touch in the structure; NaN where it does not tell.
+
+    name : str or None, default=None
+        The title.
+
+    Attributes
+    ----------
+    im_ : matplotlib.image.AxesImage
+        The map.
+
+    ax_ : matplotlib.axes.Axes
+        Where it is drawn.
+
+    figure_ : matplotlib.figure.Figure
+        The figure of the axes.
+
+    precision_ : float or None
+        With true contacts of such pairs, the share of contacts among the L most probable pairs at
+        least 6 residues apart, with L the number of residues: precision at L of the CASP assessments.
+
+    See Also
+    --------
+    sklearn_esm.ESMContactTransformer : Where the probabilities come from.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_esm.display import ContactMapDisplay
+    >>> contacts = np.eye(30)
+    >>> contacts[2, 25] = contacts[25, 2] = 0.9
+    >>> display = ContactMapDisplay.from_predictions(contacts, true_contacts=contacts > 0.5)
+    >>> display.im_.get_array().shape
+    (30, 30)
+    """
+
+    def __init__(
+        self,
+        contacts: np.ndarray,
+        *,
+        true_contacts: np.ndarray | None = None,
+        name: str | None = None,
+    ) -> None:
+        self.contacts = contacts
+        self.true_contacts = true_contacts
+        self.name = name
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: Any,
+        *,
+        true_contacts: Any = None,
+        name: str | None = None,
+        ax: Axes | None = None,
+        cmap: str = "Blues",
+    ) -> ContactMapDisplay:
+        """Predict the contacts of one sequence and draw them.
+
+        Parameters
+        ----------
+        estimator : ESMContactTransformer
+            Fitted or not, with ``output="map"``.
+
+        X : str, or a list, array or column of one sequence
+            What to predict.
+
+        true_contacts : array-like of shape (residues, residues) or None, default=None
+            Contacts of a structure, drawn below the diagonal.
+
+        name : str or None, default=None
+            A title; None is the precision, where there are true contacts.
+
+        ax : matplotlib.axes.Axes or None, default=None
+            Where to draw; None makes a figure.
+
+        cmap : str, default="Blues"
+            matplotlib's name of the colours.
+
+        Returns
+        -------
+        ContactMapDisplay
+            With ``ax_``, ``figure_`` and ``im_``.
+
+        Raises
+        ------
+        ValueError
+            For more than one sequence, or an estimator that gives no maps.
+        ImportError
+            Without matplotlib.
+        """
+        maps = estimator.fit_transform([X] if isinstance(X, str) else X)
+        if len(maps) != 1 or maps.dtype != object:
+            raise ValueError(
+                f"One contact map can be drawn, and {estimator!r} gave an array of shape {maps.shape} "
+                f"and dtype {maps.dtype}. Pass one sequence, and an ESMContactTransformer with "
+                "output='map'."
+            )
+        return cls.from_predictions(maps[0], true_contacts=true_contacts, name=name, ax=ax, cmap=cmap)
+
+    @classmethod
+    def from_predictions(
+        cls,
+        contacts: Any,
+        *,
+        true_contacts: Any = None,
+        name: str | None = None,
+        ax: Axes | None = None,
+        cmap: str = "Blues",
+    ) -> ContactMapDisplay:
+        """Draw a contact map.
+
+        Parameters
+        ----------
+        contacts : array-like of shape (residues, residues)
+            Symmetric probabilities of contact.
+
+        true_contacts : array-like of shape (residues, residues) or None, default=None
+            Contacts of a structure, drawn below the diagonal.
+
+        name : str or None, default=None
+            A title; None is the precision, where there are true contacts.
+
+        ax : matplotlib.axes.Axes or None, default=None
+            Where to draw; None makes a figure.
+
+        cmap : str, default="Blues"
+            matplotlib's name of the colours.
+
+        Returns
+        -------
+        ContactMapDisplay
+            With ``ax_``, ``figure_`` and ``im_``.
+
+        Raises
+        ------
+        ValueError
+            For arrays of another shape.
+        ImportError
+            Without matplotlib.
+        """
+        contacts = np.asarray(contacts)
+        if contacts.ndim != 2 or contacts.shape[0] != contacts.shape[1] or not contacts.size:
+            raise ValueError(
+                f"contacts has the shape {contacts.shape}. Pass one map of shape (residues, residues)."
+            )
+        if true_contacts is not None:
+            true_contacts = np.asarray(true_contacts, dtype=np.float64)
+            if true_contacts.shape != contacts.shape:
+                raise ValueError(
+                    f"true_contacts has the shape {true_contacts.shape} and contacts "
+                    f"{contacts.shape}. Pass those of the same residues."
+                )
+        display = cls(contacts, true_contacts=true_contacts, name=name)
+        return display.plot(ax=ax, cmap=cmap)
+
+    @property
+    def precision_(self) -> float | None:
+        """Precision at L of pairs at least 6 residues apart, None where no such pair is known."""
+        if self.true_contacts is None:
+            return None
+        rows, columns = np.triu_indices(len(self.contacts), k=_NEAREST)
+        true = self.true_contacts[rows, columns]  # (pairs,)
+        known = ~np.isnan(true)
+        if not known.any():
+            return None
+        most_probable = np.argsort(-self.contacts[rows, columns][known], kind="stable")
+        return float(true[known][most_probable[: len(self.contacts)]].mean())
+
+    def plot(self, *, ax: Axes | None = None, cmap: str = "Blues") -> ContactMapDisplay:
+        """Draw the map.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes or None, default=None
+            Where to draw; None makes a figure.
+
+        cmap : str, default="Blues"
+            matplotlib's name of the colours.
+
+        Returns
+        -------
+        ContactMapDisplay
+            The display itself.
+        """
+        pyplot = import_pyplot()
+        if ax is None:
+            _, ax = pyplot.subplots()
+        shown = np.array(self.contacts, dtype=np.float64)  # (residues, residues)
+        residues = len(shown)
+        if self.true_contacts is not None:
+            below = np.tril_indices(residues, k=-1)
+            shown[below] = self.true_contacts[below]
+        # residues count from 1, as in structures
+        low, high = 0.5, residues + 0.5
+        self.im_ = ax.imshow(
+            shown, cmap=cmap, vmin=0, vmax=1, origin="upper", extent=(low, high, high, low)
+        )
+        ax.plot((low, high), (low, high), color="0.6", linewidth=0.8)
+        ax.set(xlabel="Residue", ylabel="Residue", title=self._title())
+        ax.figure.colorbar(self.im_, ax=ax, label="Probability of contact")
+        self.ax_, self.figure_ = ax, ax.figure
+        return self
+
+    def _title(self) -> str:
+        if self.name is not None:
+            return self.name
+        if self.precision_ is None:
+            return "Predicted contacts"
+        return f"Predicted above, structure below; precision at L {self.precision_:.2f}"
