@@ -4,7 +4,13 @@ from importlib.metadata import version
 
 from sklearn_esm._contacts import ESMContactTransformer
 from sklearn_esm._embedding import ESMEmbeddingTransformer
+from sklearn_esm._fasta import read_fasta
 from sklearn_esm._likelihood import ESMLikelihoodTransformer
 
-__all__ = ["ESMContactTransformer", "ESMEmbeddingTransformer", "ESMLikelihoodTransformer"]
+__all__ = [
+    "ESMContactTransformer",
+    "ESMEmbeddingTransformer",
+    "ESMLikelihoodTransformer",
+    "read_fasta",
+]
 __version__ = version("sklearn-esm")

@@ -1,0 +1,88 @@
+"""What ``embed`` does: records in, vectors out, and errors that name the record."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext, redirect_stderr
+from typing import Any
+
+import numpy as np
+from sklearn.base import clone
+
+from sklearn_esm import ESMEmbeddingTransformer
+from sklearn_esm._catalog import BUNDLED_MODEL, published_model
+from sklearn_esm._checkpoint import find_checkpoint, is_path, model_label
+from sklearn_esm._fasta import read_fasta, record_label
+from sklearn_esm._identity import identify
+from sklearn_esm._parameters import check_parameters
+from sklearn_esm.cli._ending import usage
+from sklearn_esm.cli._output import Destination, Embeddings
+
+_ROW = re.compile(r"(?:Sequence|Row) (\d+)\b")
+
+
+def check_command(embed: ESMEmbeddingTransformer) -> None:
+    """Raise ValueError for what can be seen wrong before any file is looked at."""
+    check_parameters(embed)
+    if embed.n_jobs == 0:
+        raise ValueError("n_jobs=0 is no number of workers. Pass 1 or more, or -1 for all cores.")
+    if embed.model != BUNDLED_MODEL and not is_path(embed.model):
+        published_model(os.fspath(embed.model))
+
+
+def embed_records(
+    source: str, destination: Destination, embed: ESMEmbeddingTransformer, shard: slice, *, quiet: bool
+) -> tuple[int, int]:
+    """Embed the records of a FASTA file, or those of a shard, and write them.
+
+    Returns
+    -------
+    tuple of int
+        How many records and features were written.
+    """
+    destination.check()
+    names, sequences = read_fasta(source, empty="keep" if embed.missing == "nan" else "error")
+    _look_up(embed, quiet)
+    with _records_named(source, names):
+        embed.fit(sequences)  # the whole file, which all shards refuse alike, and at once
+    features = embed.get_feature_names_out().tolist()
+    names, sequences = names[shard], sequences[shard]
+    vectors = np.empty((0, len(features)), dtype=np.float32)
+    if sequences:
+        vectors = embed.transform(sequences)
+    pooling: Any = embed.pooling
+    embeddings = Embeddings(
+        names=names,
+        vectors=vectors,
+        features=features,
+        model=model_label(embed.model),
+        layers=embed.layers_,
+        poolings=[pooling] if isinstance(pooling, str) else list(pooling),
+    )
+    destination.write(embeddings)
+    return len(names), len(features)
+
+
+def _look_up(embed: ESMEmbeddingTransformer, quiet: bool) -> None:
+    """Find or download the model, then see whether it has the layers and so on that are asked for."""
+    with open(os.devnull, "w") as nowhere, redirect_stderr(nowhere) if quiet else nullcontext():
+        path = find_checkpoint(embed.model)  # errors are raised, so only the progress bar is lost
+    identify(path)  # first: what is wrong with the file is no fault of the command line
+    with usage():
+        clone(embed).fit(["M"])
+
+
+@contextmanager
+def _records_named(source: str, names: Sequence[str]) -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        found = _ROW.match(str(error))
+        if found is None:
+            raise
+        row = int(found[1])
+        where = "standard input" if source == "-" else source
+        label = record_label(row, names[row])
+        raise ValueError(f"{where}: {label}{str(error)[found.end() :]}") from error
