@@ -13,7 +13,8 @@ from three_estimators import CASES, REFERENCE, assert_close_rows, assert_same_ro
 
 import sklearn_esm
 
-KINDS = [getattr(sklearn_esm, name) for name in sklearn_esm.__all__]
+PUBLIC = [getattr(sklearn_esm, name) for name in sklearn_esm.__all__]
+KINDS = [public for public in PUBLIC if isinstance(public, type)]
 
 
 @pytest.fixture
