@@ -19,7 +19,6 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.ticker import MaxNLocator
 from sklearn.cluster import AgglomerativeClustering
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
@@ -30,6 +29,7 @@ from sklearn.svm import SVC
 
 from sklearn_esm import ESMEmbeddingTransformer
 from sklearn_esm.datasets import load_peptides
+from sklearn_esm.display import LayerSweepDisplay
 
 parser = argparse.ArgumentParser(description="A grid search over layers, poolings and classifiers.")
 parser.add_argument("--model", default="esm2_t6_1M_bundled", help="model name or checkpoint path")
@@ -150,102 +150,45 @@ again, *_ = measure("search again, new estimator", folder.name, lambda: search(g
 folder.cleanup()
 
 # %%
-# The cache changes no score. What the search found, as ROC AUC:
+# What the search found, as ROC AUC, a panel for each classifier. Layer 0 is the token embeddings, where
+# BOS is the same vector for every sequence and worth nothing: 0.5, which is far below the picture.
 
-
-def curve(classifier, pooling):
-    """Mean and standard deviation over the folds, by layer."""
-    results = first.cv_results_
-    rows = [
-        row
-        for row, params in enumerate(results["params"])
-        if params["classifier"] is classifiers[classifier] and params["embed__pooling"] == pooling
-    ]
-    return results["mean_test_score"][rows], results["std_test_score"][rows]
-
-
-curves = {
-    (classifier, pooling): curve(classifier, pooling)
-    for classifier in classifiers
-    for pooling in poolings
+figure, panels = plt.subplots(1, len(classifiers), figsize=(11, 5.4), sharey=True, layout="constrained")
+sweeps = {
+    name: LayerSweepDisplay.from_search(first, where={"classifier": classifier}, ax=axes)
+    for (name, classifier), axes in zip(classifiers.items(), panels, strict=True)
 }
-same = max(curves[classifier, "mean"][0][middle] for classifier in classifiers)
+for name, axes in zip(sweeps, panels, strict=True):
+    axes.set(
+        title=f"{name}\n{axes.get_title()}", ylabel="ROC AUC (mean and sd of 5 folds; 0.5 is chance)"
+    )
+    axes.label_outer()
+    axes.spines[["top", "right"]].set_visible(False)
+bottom = min((s.mean_scores - s.std_scores)[s.mean_scores > 0.5].min() for s in sweeps.values())
+panels[0].set_ylim(np.floor(20 * bottom) / 20, 1)
+figure.suptitle("Antimicrobial or hormone: which layer, which pooling? Families held out")
+
+options.output.mkdir(parents=True, exist_ok=True)
+picture = options.output / "grid_search_layers.png"
+figure.savefig(picture, dpi=150)
+
+# %%
+# The cache changes no score. The best layer of each classifier and pooling:
+
+same = max(sweep.mean_scores[poolings.index("mean"), middle] for sweep in sweeps.values())
 print(
     f"\nBest of the {measured} without a cache: {uncached.best_score_:.4f}, of the same with it: "
     f"{same:.4f}; best of all: {first.best_score_:.4f}, and again {again.best_score_:.4f}"
 )
 width = max(map(len, classifiers))
 print(f"\n{'classifier':{width}}  pooling  best layer  ROC AUC  sd over folds")
-for (classifier, pooling), (mean, deviation) in curves.items():
-    best = np.argmax(mean)
-    print(
-        f"{classifier:{width}}  {pooling:7}  {layers[best]:10}  {mean[best]:7.3f}"
-        f"  {deviation[best]:13.3f}"
-    )
-
-# %%
-# Layer 0 is the token embeddings, where BOS is the same vector for every sequence and worth
-# nothing: 0.5, which is far below the picture.
-
-# told apart with every common kind of colour blindness, and by shape where there is no colour
-STYLES = {"mean": ("#0072B2", "o", "-"), "max": ("#D55E00", "^", "--"), "bos": ("#555555", "s", ":")}
-LABELS = {"mean": "mean over residues", "max": "max over residues", "bos": "BOS token"}
-
-figure, panels = plt.subplots(1, len(classifiers), figsize=(11, 5.4), sharey=True, layout="constrained")
-for axes, classifier in zip(panels, classifiers, strict=True):
-    points = []
-    for pooling, shift in zip(poolings, (-0.12, 0, 0.12), strict=True):
-        colour, marker, line = STYLES[pooling]
-        mean, deviation = curves[classifier, pooling]
-        places = np.array(layers) + shift  # side by side, so that no bar hides another
-        axes.errorbar(
-            places,
-            mean,
-            yerr=deviation,
-            color=colour,
-            marker=marker,
-            markersize=6,
-            linestyle=line,
-            linewidth=2,
-            elinewidth=1,
-            capsize=2.5,
-            label=LABELS[pooling],
+for classifier, sweep in sweeps.items():
+    for pooling, mean, deviation in zip(poolings, sweep.mean_scores, sweep.std_scores, strict=True):
+        best = np.argmax(mean)
+        print(
+            f"{classifier:{width}}  {pooling:7}  {layers[best]:10}  {mean[best]:7.3f}"
+            f"  {deviation[best]:13.3f}"
         )
-        points += zip(mean, places, layers, [pooling] * len(layers), strict=True)
-    score, place, layer, pooling = max(points)
-    axes.scatter(place, score, s=230, c="none", edgecolor="black", lw=1.5, zorder=5, label="best")
-    axes.set(
-        title=f"{classifier}\nbest: {pooling}, layer {layer}, {score:.3f}",
-        xlabel="layer (0 is the token embeddings, where BOS scores 0.5)",
-    )
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.grid(axis="y", color="#DDDDDD", linewidth=0.8)
-    axes.spines[["top", "right"]].set_visible(False)
-
-bottoms = [
-    bottom
-    for (_, pooling), (mean, deviation) in curves.items()
-    for layer, bottom in zip(layers, mean - deviation, strict=True)
-    if (pooling, layer) != ("bos", 0)
-]
-panels[0].set(
-    ylim=(np.floor(20 * min(bottoms)) / 20, 1),
-    ylabel="ROC AUC (mean and sd of 5 folds; 0.5 is chance)",
-)
-figure.suptitle("Antimicrobial or hormone: which layer, which pooling? Families held out")
-handles, labels = panels[0].get_legend_handles_labels()
-order = [*LABELS.values(), "best"]
-figure.legend(
-    [handles[labels.index(label)] for label in order],
-    order,
-    loc="outside lower center",
-    ncols=len(order),
-    frameon=False,
-)
-
-options.output.mkdir(parents=True, exist_ok=True)
-picture = options.output / "grid_search_layers.png"
-figure.savefig(picture, dpi=150)
 print(f"\nPicture: {picture}")
 
 # %%

@@ -8,7 +8,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from sklearn_esm import ESMContactTransformer
-from sklearn_esm.display import ContactMapDisplay
+from sklearn_esm.display import ContactMapDisplay, EmbeddingDisplay, LayerSweepDisplay
 
 matplotlib = pytest.importorskip("matplotlib")
 matplotlib.use("Agg")
@@ -106,6 +106,12 @@ def test_maps_of_other_shapes_are_refused():
 
 DRAWN = {
     ContactMapDisplay: lambda ax: ContactMapDisplay.from_predictions(np.eye(8), ax=ax),
+    EmbeddingDisplay: lambda ax: EmbeddingDisplay.from_embeddings(
+        np.random.default_rng(0).normal(size=(9, 4)), ["a", "b", "c"] * 3, ax=ax
+    ),
+    LayerSweepDisplay: lambda ax: LayerSweepDisplay(
+        [0, 3, 6], np.eye(2, 3), np.full((2, 3), 0.1), poolings=["mean", "max"]
+    ).plot(ax=ax),
 }
 
 

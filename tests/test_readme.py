@@ -12,12 +12,16 @@ from sklearn_esm._catalog import CATALOG
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 
 
-def test_code_runs_from_top_to_bottom(capsys):
+def test_code_runs_from_top_to_bottom(capsys, tmp_path, monkeypatch):
     pytest.importorskip("pandas")
+    pytest.importorskip("matplotlib").use("agg")
+    monkeypatch.chdir(tmp_path)
     names = {}
     for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL):
         exec(compile(block, "README.md", "exec"), names)
     assert names["search"].best_score_ > 0.8
+    for picture in (tmp_path / "layers.png", tmp_path / "peptides.png"):
+        assert picture.read_bytes().startswith(b"\x89PNG")
     shapes = [(len(sequence), 128) for sequence in names["sequences"][:2]]
     assert str(shapes) in capsys.readouterr().out
 

@@ -1,12 +1,21 @@
-"""Matplotlib, imported when something is drawn."""
+"""matplotlib, imported when something is drawn, and the colours and marks of all displays."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# Okabe and Ito's, told apart with every common kind of colour blindness; marks and lines tell them apart
+# where there is no colour. 7 colours and 8 marks: a pair of both is used again after 56
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#555555")
+MARKERS = ("o", "^", "s", "D", "v", "P", "X", "*")
+LINES = ("-", "--", "-.", ":")
 
 
 def import_pyplot() -> Any:
-    """Return matplotlib's pyplot.
+    """Pyplot of matplotlib.
 
     Raises
     ------
@@ -20,3 +29,22 @@ def import_pyplot() -> Any:
             'A display needs matplotlib, which is not installed: pip install "sklearn-esm[plot]"'
         ) from error
     return pyplot
+
+
+def axes_or_new(ax: Axes | None) -> Axes:
+    """The axes given, or those of a new figure whose layout leaves room for what stands beside them."""
+    pyplot = import_pyplot()
+    if ax is not None:
+        return ax
+    _, new = pyplot.subplots(layout="constrained")
+    axes: Axes = new
+    return axes
+
+
+def style(number: int) -> tuple[str, str, str]:
+    """Colour, marker and line of the class or curve of that number, counted from 0."""
+    return (
+        COLOURS[number % len(COLOURS)],
+        MARKERS[number % len(MARKERS)],
+        LINES[number % len(LINES)],
+    )
