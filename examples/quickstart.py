@@ -18,7 +18,6 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.cluster import AgglomerativeClustering
-from sklearn.decomposition import PCA
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import RocCurveDisplay, accuracy_score, roc_auc_score
@@ -28,6 +27,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from sklearn_esm import ESMEmbeddingTransformer
 from sklearn_esm.datasets import load_peptides
+from sklearn_esm.display import EmbeddingDisplay
 
 parser = argparse.ArgumentParser(description="Embeddings against composition, on 306 peptides.")
 parser.add_argument("--model", default="esm2_t6_1M_bundled", help="model name or checkpoint path")
@@ -98,32 +98,19 @@ for name, score in scores.items():
 # %%
 # What the model sees, without having been told a single label, and how well each pipeline ranks.
 
-BLUE, ORANGE = "#0072B2", "#D55E00"  # told apart with every common kind of colour blindness
 figure, (left, right) = plt.subplots(1, 2, figsize=(11, 5.4), layout="constrained")
 
-embeddings = StandardScaler().fit_transform(embed.fit_transform(sequences))
-pca = PCA(n_components=2).fit(embeddings)
-points = pca.transform(embeddings)
-for label, colour, marker in ((0, ORANGE, "^"), (1, BLUE, "o")):
-    left.scatter(
-        *points[y == label].T,
-        c=colour,
-        marker=marker,
-        s=28,
-        alpha=0.75,
-        edgecolor="white",
-        linewidth=0.4,
-        label=peptides.target_names[label],
-    )
-first, second = pca.explained_variance_ratio_
-left.set(
-    title="Embeddings, first two principal components",
-    xlabel=f"component 1 ({first:.0%} of the variance)",
-    ylabel=f"component 2 ({second:.0%} of the variance)",
+EmbeddingDisplay.from_estimator(
+    make_pipeline(embed, StandardScaler()),
+    sequences,
+    y,
+    target_names=peptides.target_names,
+    name="Embeddings, first two principal components",
+    ax=left,
 )
 left.legend(loc="lower center", bbox_to_anchor=(0.5, -0.22), ncols=2, frameon=False)
 
-for (name, score), colour, line in zip(scores.items(), ("#555555", BLUE), ("--", "-"), strict=True):
+for (name, score), colour, line in zip(scores.items(), ("#555555", "#0072B2"), ("--", "-"), strict=True):
     RocCurveDisplay.from_predictions(
         y, score, name=name, ax=right, curve_kwargs={"color": colour, "linestyle": line, "lw": 2}
     )
