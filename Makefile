@@ -6,7 +6,7 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test bench lint format network-test clean
+.PHONY: help env demo test bench docs lint format network-test clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 18
@@ -36,6 +36,11 @@ bench: $(STAMP)  ## Measure speed and memory beside fair-esm and transformers (S
 	@$(PY) benchmarks/speed.py $(SPEED)
 	@$(PY) benchmarks/extremes.py $(EXTREMES)
 
+docs: $(STAMP)  ## Build the documentation into docs/_build/html (warnings are errors)
+	@$(PY) -m pip install -qq -c constraints.txt -e '.[docs]'
+	@$(PY) -m sphinx -M html docs docs/_build -W --keep-going -q
+	@echo "docs/_build/html/index.html"
+
 network-test: $(STAMP)  ## Test against the published weights (downloads them on the first run)
 	@$(PY) -m pytest -m network --force-enable-socket tests
 
@@ -44,5 +49,5 @@ format: $(STAMP)  ## Format the code and mend what the linter can mend
 	@$(PY) -m ruff format .
 
 clean:  ## Remove caches and build outputs (the environment stays: rm -r .venv)
-	@rm -rf build dist examples/output .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf build dist docs/_build docs/auto_examples docs/api/backreferences docs/api/sklearn_esm.*.rst examples/output .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +

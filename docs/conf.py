@@ -1,0 +1,93 @@
+"""What Sphinx builds the site from. `make docs` runs it, with every warning an error."""
+
+import os
+import re
+import sys
+from importlib.metadata import version as installed_version
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))  # sphinx-gallery looks the names in _gallery up
+
+# the examples run on the bundled model; a page must not depend on what could be downloaded
+os.environ["SKLEARN_ESM_OFFLINE"] = "1"
+
+project = "sklearn-esm"
+author = "The sklearn-esm developers"
+copyright = "the sklearn-esm developers. MIT licence"
+release = version = installed_version("sklearn-esm")
+
+extensions = [
+    "myst_parser",
+    "numpydoc",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx_gallery.gen_gallery",
+]
+exclude_patterns = ["_build"]
+templates_path = ["_templates"]
+html_static_path = ["_static"]
+html_css_files = ["sklearn_esm.css"]
+
+# Links into the documentation of other projects need their inventories from the network, and without
+# one Sphinx warns, which is an error here. So they are made where the network is sure: on Read the
+# Docs, or when asked for. Elsewhere such a name stays plain text. Our own names resolve in both.
+if os.environ.get("READTHEDOCS") == "True" or os.environ.get("SKLEARN_ESM_DOCS_INTERSPHINX") == "1":
+    extensions.append("sphinx.ext.intersphinx")
+    intersphinx_mapping = {
+        "python": ("https://docs.python.org/3", None),
+        "numpy": ("https://numpy.org/doc/stable", None),
+        "sklearn": ("https://scikit-learn.org/stable", None),
+        "matplotlib": ("https://matplotlib.org/stable", None),
+    }
+
+# a name of ours that leads nowhere is an error; names of others are left to intersphinx
+nitpicky = True
+nitpick_ignore_regex = [(r"py:\w+", r"(?!sklearn_esm)(?!ESM)(?!\w+Display).*")]
+
+myst_heading_anchors = 3
+
+autosummary_generate = True
+autodoc_typehints = "none"  # the docstrings say it in words
+autodoc_member_order = "bysource"
+toc_object_entries_show_parents = "hide"
+numpydoc_show_class_members = False  # the page shows them in full
+
+html_theme = "pydata_sphinx_theme"
+html_title = "sklearn-esm"
+html_show_sourcelink = False
+html_theme_options = {
+    "github_url": "https://github.com/sklearn-esm/sklearn-esm",
+    "navbar_align": "left",
+    "header_links_before_dropdown": 7,
+    "show_toc_level": 2,
+    "navigation_with_keys": False,
+    "footer_start": ["copyright"],
+    "footer_end": [],
+}
+html_sidebars = {name: [] for name in ("index", "install", "faq", "changelog", "performance")}
+
+# Shown, but not run: the first starts a cluster of processes that would each import sphinx-build
+# instead of the script.
+NOT_RUN = ("cluster_dask",)
+
+sphinx_gallery_conf = {
+    "examples_dirs": "../examples",
+    "gallery_dirs": "auto_examples",
+    "filename_pattern": rf"{re.escape(os.sep)}(?!(?:{'|'.join(NOT_RUN)})\.py$)\w+\.py$",
+    "ignore_pattern": r"__init__\.py",
+    "within_subsection_order": "_gallery.Order",
+    "reset_argv": "_gallery.arguments",
+    "reset_modules": ("matplotlib", "_gallery.tell_file_name"),
+    "abort_on_example_error": False,
+    "backreferences_dir": "api/backreferences",
+    "doc_module": ("sklearn_esm",),
+    "reference_url": {"sklearn_esm": None},
+    "capture_repr": ("_repr_html_",),
+    "image_scrapers": ("matplotlib",),
+    # the scripts read options from the command line, which a notebook has not
+    "notebook_extensions": set(),
+    "download_all_examples": False,
+    "show_signature": False,
+    "write_computation_times": False,
+    "remove_config_comments": True,
+}
