@@ -18,6 +18,7 @@ FIRST = (
     "leak_of_pca",
     "assay_columns",
     "variant_effects",
+    "gfp_brightness",
     "per_residue",
 )
 

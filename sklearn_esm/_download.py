@@ -35,6 +35,11 @@ _TIMEOUT = 60.0  # seconds without a byte
 _CHUNK = 64 * 1024
 
 
+def offline() -> bool:
+    """Return whether ``SKLEARN_ESM_OFFLINE`` forbids downloads, of data sets as well."""
+    return os.environ.get("SKLEARN_ESM_OFFLINE", "").strip().lower() in ("1", "true", "yes")
+
+
 def checkpoint_folder() -> Path:
     """Return the folder of torch hub where fair-esm keeps its checkpoints, without loading torch.
 
@@ -119,7 +124,7 @@ def _file(folder: str, name: str) -> Path:
     if path.is_file():
         return path
     url = _url(folder, name)
-    if os.environ.get("SKLEARN_ESM_OFFLINE", "").strip().lower() in ("1", "true", "yes"):
+    if offline():
         raise FileNotFoundError(
             f"{path} does not exist and SKLEARN_ESM_OFFLINE forbids the download of {url}. "
             "Unset it, or copy the file there by hand."

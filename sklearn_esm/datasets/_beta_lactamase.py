@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-from http.client import HTTPException
-from pathlib import Path
 from typing import Any, Literal, overload
-from urllib.error import URLError
 
-from sklearn.datasets import fetch_file, get_data_home
 from sklearn.utils import Bunch
 
+from sklearn_esm.datasets._fetched import fetched_file
 from sklearn_esm.datasets._variants import position_of, variants_handed_out, with_residue
 
 URL = (
@@ -117,6 +113,7 @@ def fetch_beta_lactamase(
     See Also
     --------
     load_gb1 : Fewer variants, of a smaller protein, without a download.
+    fetch_gfp : Ten times as many, most with several substitutions.
 
     Notes
     -----
@@ -148,7 +145,15 @@ def fetch_beta_lactamase(
     >>> X.shape, y.shape  # doctest: +SKIP
     ((5198,), (5198,))
     """
-    path = _file(data_home, download_if_missing, n_retries, delay)
+    path = fetched_file(
+        "P62593.fasta",
+        URL,
+        SHA256,
+        data_home=data_home,
+        download_if_missing=download_if_missing,
+        n_retries=n_retries,
+        delay=delay,
+    )
     sequences, mutations, effects = _records(path.read_text(encoding="ascii"))
     # any record is the wild type once its substitution is undone
     reference = with_residue(sequences[0], position_of(mutations[0]), mutations[0][0])
@@ -163,52 +168,6 @@ def fetch_beta_lactamase(
         description="beta_lactamase.md",
         filename=str(path),
     )
-
-
-def _file(
-    data_home: str | os.PathLike[str] | None, download_if_missing: bool, n_retries: int, delay: float
-) -> Path:
-    """Return the file, downloaded if it is not in the data home or not what it should be."""
-    path = Path(get_data_home(data_home)) / "sklearn_esm" / "P62593.fasta"
-    if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == SHA256:
-        return path
-    by_hand = f"Or put the file of that address there by hand; its SHA-256 is {SHA256}."
-    forbidden = _what_forbids(download_if_missing)
-    if forbidden is not None:
-        state = "is damaged" if path.exists() else "does not exist"
-        setting, remedy = forbidden
-        raise OSError(f"{path} {state}, and {setting} forbids the download of {URL}. {remedy} {by_hand}")
-    try:
-        path.parent.mkdir(exist_ok=True)
-        # the checksum is compared again, before the file gets its name
-        fetched: Path = fetch_file(
-            URL,
-            folder=path.parent,
-            local_filename=path.name,
-            sha256=SHA256,
-            n_retries=n_retries,
-            delay=delay,
-        )
-    except (URLError, HTTPException, ConnectionError, TimeoutError) as error:
-        raise ConnectionError(
-            f"{URL} could not be downloaded to {path}: {error}. Try again with a connection. {by_hand}"
-        ) from error
-    except OSError as error:
-        # another file arrived, or the disk did not take it
-        raise OSError(
-            f"{URL} could not be downloaded to {path}: {str(error).rstrip('.')}. Try again, or pass a "
-            f"data_home that can be written to. {by_hand}"
-        ) from error
-    return fetched
-
-
-def _what_forbids(download_if_missing: bool) -> tuple[str, str] | None:
-    """Return the setting that forbids downloads and how to lift it, None if they are allowed."""
-    if not download_if_missing:
-        return "download_if_missing=False", "Pass True."
-    if os.environ.get("SKLEARN_ESM_OFFLINE", "").strip().lower() in ("1", "true", "yes"):
-        return "SKLEARN_ESM_OFFLINE", "Unset it."
-    return None
 
 
 def _records(fasta: str) -> tuple[list[str], list[str], list[float]]:

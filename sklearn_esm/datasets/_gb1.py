@@ -67,6 +67,7 @@ def load_gb1(*, return_X_y: bool = False, as_frame: bool = False) -> Bunch | tup
     See Also
     --------
     fetch_beta_lactamase : Five times as many variants of a larger protein, downloaded.
+    fetch_gfp : Variants with up to 15 substitutions and a published split, downloaded.
 
     Notes
     -----
