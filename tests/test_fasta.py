@@ -19,9 +19,6 @@ from sklearn_esm import ESMEmbeddingTransformer, read_fasta
 pytest.importorskip("Bio", reason="read_fasta needs the extra bio")
 
 ROOT = Path(__file__).parents[1]
-DATA = ROOT.parent / "shared" / "data"
-NASTY = DATA / "nasty"
-needs_data = pytest.mark.skipif(not NASTY.is_dir(), reason="the shared data are not on this machine")
 
 TEXT = ">first protein\nMKTAYI\nAKQR\n>second\nGIGKFLHSAKKF\n"
 GZIPPED = gzip.compress(TEXT.encode(), mtime=0)  # the same at any time, as are the names of tests
@@ -288,76 +285,3 @@ def test_nothing_heavy_is_imported_before_it_is_needed():
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert (run.stdout, run.stderr) == ("set()\n", "")
-
-
-# The shared data: files that break parsers
-
-
-@needs_data
-def test_nasty_cr_only_is_two_records():
-    # lines that end as on the first Macintosh
-    assert read_fasta(NASTY / "cr_only.fasta") == (["a", "b"], ["MKTAYI", "AKQR"])
-
-
-@needs_data
-def test_nasty_comments_are_left_out():
-    # one before the first record and one in the middle of a sequence, as early FASTA allowed
-    assert read_fasta(NASTY / "only_comment.fasta") == (["a"], ["MKTAYIAKQR"])
-
-
-@needs_data
-def test_nasty_dna_is_read():
-    # all of its letters are residues as well: nothing in a file says that it is none
-    assert read_fasta(NASTY / "dna_not_protein.fasta") == (["dna"], ["ATGGCGTACGTTAGCNNNNACGT"])
-
-
-@needs_data
-def test_nasty_titin_is_one_long_sequence():
-    (name,), (sequence,) = read_fasta(NASTY / "titin_twice.fasta")
-    assert name.startswith("sp|Q8WZ42|TITIN_HUMAN Titin")
-    assert len(sequence) == 68_700
-    assert set(sequence) == set("ACDEFGHIKLMNPQRSTVWY")
-
-
-@needs_data
-def test_nasty_worst_case_is_refused_for_its_empty_record():
-    # a record without a sequence may be a file cut short, so it is not passed over unasked
-    with pytest.raises(ValueError, match="line 18: record 9, 'empty', has no sequence"):
-        read_fasta(NASTY / "worst_case.fasta")
-
-
-@needs_data
-def test_nasty_worst_case_comes_through_with_empty_records_kept():
-    names, sequences = read_fasta(NASTY / "worst_case.fasta", empty="keep")
-    assert list(zip(names, sequences, strict=True)) == [
-        ("bom_first", "MKTAYIAKQR"),  # the mark is no part of the name, nor the space of the sequence
-        ("lowercase some description", "mktayiakqr"),  # the estimators read lower case
-        ("softmasked", "MKTaayiAKQR"),
-        ("stop_end", "MKTAYIAKQR*"),  # what is no residue is left to their parameter `invalid`
-        ("stop_mid", "MKT*AYI*AKQR"),
-        ("gaps", "--MKT-AY.IAKQR--"),
-        ("ambig BZJXUO", "MBKZTJAXYUIOKQR"),
-        ("allX", "XXXXXXXXXX"),
-        ("empty", ""),
-        ("one_residue", "M"),
-        ("digits", "1MKTAYIAKQR10"),
-        ("dup", "MKTAYI"),  # names need not differ
-        ("dup", "MKTAYI"),
-        ("", "MKTAYIAKQR"),  # nor be there
-        ("tab\tin\theader", "MKTAYIAKQR"),
-        ("unicode_é", "MKTAYIAKQR"),
-        ("maskword", "MKT<mask>AYI<cls><eos><pad>"),  # <mask> is the estimators' mask token
-        ("trailing_ws", "MKTAYIAKQR"),
-        ("last_no_newline", "MKTAYIAKQR"),
-    ]
-
-
-@needs_data
-@pytest.mark.parametrize("name", ["proteome_bench.fasta", "natural_valid.fasta.gz"])
-def test_natural_proteins_are_what_biopython_reads(name):
-    from Bio import SeqIO
-
-    opener = gzip.open if name.endswith(".gz") else open
-    with opener(DATA / name, "rt") as file:
-        expected = [(record.description, str(record.seq)) for record in SeqIO.parse(file, "fasta")]
-    assert list(zip(*read_fasta(DATA / name), strict=True)) == expected
