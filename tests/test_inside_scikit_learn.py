@@ -72,6 +72,17 @@ def test_column_transformer_keeps_the_index_in_pandas_output(checkpoint, selecte
     assert_array_equal(result["remainder__charge"], CHARGE)
 
 
+def test_column_transformer_in_pandas_output_keeps_the_rows_of_a_shuffled_table_together(checkpoint):
+    # scikit-learn 1.6 has no index for what comes of a Series, and joins columns by their index
+    table = pd.DataFrame({"seq": SEQUENCES, "charge": CHARGE}).sample(frac=1, random_state=0)
+    columns = ColumnTransformer(
+        [("esm", ESMEmbeddingTransformer(checkpoint.path), "seq")], remainder="passthrough"
+    )
+    result = columns.set_output(transform="pandas").fit_transform(table)
+    assert_faithful(result.filter(like="esm__"), fair_esm_pooled(checkpoint)[table.index])
+    assert_array_equal(result["remainder__charge"], CHARGE[table.index])
+
+
 def test_feature_union_puts_two_models_side_by_side(checkpoints):
     parts = {family: ESMEmbeddingTransformer(checkpoints[family].path) for family in ("esm2", "esm1b")}
     union = FeatureUnion(list(parts.items()))
