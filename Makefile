@@ -6,7 +6,7 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test bench docs lint format network-test clean
+.PHONY: help env demo test test-oldest bench docs lint format network-test clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 18
@@ -28,8 +28,21 @@ lint: $(STAMP)  ## Check format, lint and types
 	@$(PY) -m ruff check --quiet .
 	@$(PY) -m mypy
 
+# Two at a time, with a thread of torch each: more threads than cores wait for one another.
 test: lint  ## Check everything: format, lint, types, doctests and tests
-	@$(PY) -m pytest --doctest-modules sklearn_esm tests
+	@OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist worksteal --doctest-modules sklearn_esm tests
+
+# an environment of its own, outside what `make env` refreshes
+OLDEST := .venv-oldest
+
+test-oldest: $(OLDEST)/.installed  ## Run the tests with the oldest supported versions (needs Python 3.10 or 3.11)
+	@OMP_NUM_THREADS=1 $(OLDEST)/bin/python -m pytest -n 2 --dist worksteal --doctest-modules sklearn_esm tests
+
+$(OLDEST)/.installed: pyproject.toml constraints-oldest.txt
+	@echo "Installing into $(OLDEST) (a few minutes the first time)"
+	@$(PYTHON) -m venv $(OLDEST)
+	@$(OLDEST)/bin/python -m pip install -qq -c constraints-oldest.txt -e '.[test]'
+	@touch $@
 
 bench: $(STAMP)  ## Measure speed and memory beside fair-esm and transformers (SPEED= and EXTREMES= take options)
 	@$(PY) -m pip install -qq -c constraints.txt -e '.[bench]'

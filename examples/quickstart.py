@@ -111,9 +111,8 @@ EmbeddingDisplay.from_estimator(
 left.legend(loc="lower center", bbox_to_anchor=(0.5, -0.22), ncols=2, frameon=False)
 
 for (name, score), colour, line in zip(scores.items(), ("#555555", "#0072B2"), ("--", "-"), strict=True):
-    RocCurveDisplay.from_predictions(
-        y, score, name=name, ax=right, curve_kwargs={"color": colour, "linestyle": line, "lw": 2}
-    )
+    RocCurveDisplay.from_predictions(y, score, name=name, ax=right)
+    right.lines[-1].set(color=colour, linestyle=line, linewidth=2)
 right.plot([0, 1], [0, 1], color="#BBBBBB", lw=1, zorder=0)
 right.set(
     title="Antimicrobial or not: families held out",

@@ -6,13 +6,14 @@ The estimators call this room; it knows the caches and the workers, and no estim
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
-from tqdm.auto import tqdm
+from tqdm import TqdmWarning
 
 from sklearn_esm._cache import Cache, Key
 from sklearn_esm._readings import Result
@@ -21,6 +22,11 @@ from sklearn_esm._work import Request, run_units
 
 if TYPE_CHECKING:
     from sklearn_esm.engine import Unit
+
+with warnings.catch_warnings():
+    # in a notebook without ipywidgets the bar is text; who imports us need not hear of it
+    warnings.simplefilter("ignore", category=TqdmWarning)
+    from tqdm.auto import tqdm
 
 _PATIENCE = 0.05  # seconds between two looks at what another worker is computing
 

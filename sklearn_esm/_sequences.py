@@ -145,8 +145,8 @@ def _refuse_containers(X: Any) -> None:
 def _layout(X: Any) -> tuple[tuple[int, ...], list[Any], Any]:
     """Return the shape, the names of the columns, and the first column where there is one."""
     kind = type(X)
-    if hasattr(kind, "column_names"):  # pyarrow
-        return X.shape, X.column_names, X.column(0) if X.num_columns else None
+    if hasattr(kind, "column_names"):  # pyarrow, whose batches have a shape from version 15 on
+        return (X.num_rows, X.num_columns), X.column_names, X.column(0) if X.num_columns else None
     if hasattr(kind, "get_columns"):  # polars
         return X.shape, X.columns, X.get_columns()[0] if X.width else None
     if hasattr(kind, "iloc") and X.ndim == 2:  # pandas

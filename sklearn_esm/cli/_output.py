@@ -6,6 +6,7 @@ import errno
 import os
 import sys
 import uuid
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib import import_module
@@ -126,7 +127,11 @@ def _write_npz(path: Path, embeddings: Embeddings) -> None:
 def _write_arrays(file: Any, embeddings: Embeddings) -> None:
     # a unicode array rather than objects, which only pickle could write and read
     names = np.array(embeddings.names, dtype=np.str_)
-    np.savez(file, names=names, embeddings=embeddings.vectors)
+    # not numpy.savez: before 2.2 it leaves an archive open that it could not write
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, array in {"names": names, "embeddings": embeddings.vectors}.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                np.lib.format.write_array(entry, array, allow_pickle=False)
 
 
 def _write_parquet(path: Path, embeddings: Embeddings) -> None:

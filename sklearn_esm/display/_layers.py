@@ -84,7 +84,8 @@ class LayerSweepDisplay:
     >>> from sklearn_esm.datasets import load_peptides
     >>> from sklearn_esm.display import LayerSweepDisplay
     >>> sequences, y = load_peptides(return_X_y=True)
-    >>> pipeline = make_pipeline(ESMEmbeddingTransformer("esm2_t6_1M_bundled"), LogisticRegression())
+    >>> head = LogisticRegression(max_iter=1000)
+    >>> pipeline = make_pipeline(ESMEmbeddingTransformer("esm2_t6_1M_bundled"), head)
     >>> search = GridSearchCV(pipeline, {"esmembeddingtransformer__layer": [0, 3, 6]}, cv=3)
     >>> display = LayerSweepDisplay.from_search(search.fit(sequences[::6], y[::6]))
     >>> display.layers, display.poolings, display.mean_scores.shape
