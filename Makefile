@@ -39,6 +39,7 @@ test-oldest: $(OLDEST)/.installed  ## Run the tests with the oldest supported ve
 	@OMP_NUM_THREADS=1 $(OLDEST)/bin/python -m pytest -n 2 --dist worksteal --doctest-modules sklearn_esm tests
 
 $(OLDEST)/.installed: pyproject.toml constraints-oldest.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info >= (3, 12) and "numpy 1.24 has no wheels for it: make PYTHON=python3.11 test-oldest")'
 	@echo "Installing into $(OLDEST) (a few minutes the first time)"
 	@$(PYTHON) -m venv $(OLDEST)
 	@$(OLDEST)/bin/python -m pip install -qq -c constraints-oldest.txt -e '.[test]'
