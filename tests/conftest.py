@@ -1,5 +1,10 @@
 """What every test stands on: no network, an empty cache, and a small random model of each family."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 from fair_esm_oracle import FAMILIES, save_random_checkpoint, save_random_regression
 from known_vectors import FINGERPRINT
@@ -90,3 +95,30 @@ def _watch(monkeypatch, name, texts):
         return run(model, given, *rest)
 
     monkeypatch.setattr(engine, name, counting)
+
+
+@pytest.fixture
+def output_of(tmp_path):
+    """A function that runs an example as a user does, looks at its picture, and gives its output."""
+    pytest.importorskip("matplotlib")
+
+    def run(name, *options):
+        script = Path(__file__).parents[1] / "examples" / f"{name}.py"
+        draws = '"--output"' in script.read_text(encoding="utf-8")
+        output = ["--output", tmp_path / "new"] if draws else []
+        done = subprocess.run(
+            [sys.executable, "-W", "error", script, *output, *options],
+            capture_output=True,
+            text=True,
+            timeout=300,
+            # threads that wait for one another take many times as long where others use the machine, too
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+        )
+        assert done.returncode == 0, done.stderr
+        if draws:
+            picture = (tmp_path / "new" / f"{name}.png").read_bytes()
+            assert picture.startswith(b"\x89PNG")
+            assert len(picture) > 20_000
+        return done.stdout
+
+    return run

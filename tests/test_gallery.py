@@ -3,45 +3,52 @@
 Bounds are wide of what was measured with the bundled model; shuffles are few, to be quick.
 """
 
-import os
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
-
-EXAMPLES = Path(__file__).parents[1] / "examples"
-
-
-@pytest.fixture
-def output_of(tmp_path):
-    """A function that runs a script, looks at its picture, and returns what it printed."""
-    pytest.importorskip("matplotlib")
-
-    def run_script(name, *options):
-        folder = tmp_path / "new"
-        run = subprocess.run(
-            [sys.executable, "-W", "error", EXAMPLES / f"{name}.py", "--output", folder, *options],
-            capture_output=True,
-            text=True,
-            timeout=300,
-            # threads that wait for one another take many times as long where others use the machine, too
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
-        )
-        assert run.returncode == 0, run.stderr
-        picture = (folder / f"{name}.png").read_bytes()
-        assert picture.startswith(b"\x89PNG")
-        assert len(picture) > 20_000
-        return run.stdout
-
-    return run_script
 
 
 def rows_of(text, columns):
     """Rows of so many cells that end in a number; two spaces or more stand between cells."""
     rows = [re.split(" {2,}", line.strip()) for line in text.splitlines()]
     return [row for row in rows if len(row) == columns and re.fullmatch(r"-?[\d.e-]+%?", row[-1])]
+
+
+def test_quickstart_compares_the_embedding_with_composition(output_of):
+    printed = output_of("quickstart")
+    auc = {name: float(score) for name, score, _, _ in rows_of(printed, 4)}
+    assert set(auc) == {"composition", "esm2_t6_1M_bundled"}
+    assert 0.85 < auc["composition"] < auc["esm2_t6_1M_bundled"]
+
+
+def test_variant_effects_scores_every_kind_of_features_on_both_splits(output_of):
+    printed = output_of("variant_effects", "--bundled-data")
+    scores = {kind: [float(score) for score in row] for kind, *row in rows_of(printed, 3)}
+    assert set(scores) == {"zero-shot", "one-hot", "embedding", "augmented"}
+    assert min(scores[kind][0] for kind in ("one-hot", "embedding", "augmented")) > 0.6
+    assert scores["one-hot"][1] == 0  # it has seen nothing of these positions
+    assert min(scores[kind][1] for kind in ("embedding", "augmented")) > 0.3
+
+
+def test_a_whole_search_needs_one_pass_of_each_peptide(output_of):
+    printed = output_of("grid_search_layers", "--layers", "0", "3", "6")
+    passes = {what: int(number.replace(",", "")) for what, number, _ in rows_of(printed, 3)}
+    assert passes == {
+        "no cache, 2 candidates": 2 * 5 * 306,
+        "no cache, all: 9 x that, not run": 18 * 5 * 306,
+        "precompute into a folder": 306,
+        "search of all candidates": 0,
+        "search again, new estimator": 0,
+    }
+
+    best = {tuple(row[:2]): float(row[3]) for row in rows_of(printed, 5)}
+    classifiers, poolings = ("logistic regression", "support vector machine"), ("mean", "max", "bos")
+    assert set(best) == {(classifier, pooling) for classifier in classifiers for pooling in poolings}
+    assert min(best.values()) > 0.85
+
+    uncached, cached, first, again = map(float, re.findall(r"\b0\.\d{4}\b", printed))
+    assert uncached == pytest.approx(cached, abs=0.002)  # a pair of peptides may change places
+    assert first == pytest.approx(again, abs=0.002)
 
 
 def test_relatives_flatter_a_nearest_neighbour(output_of):
@@ -120,3 +127,17 @@ def test_one_line_gives_the_numbers_of_fair_esms_snippet(output_of):
     assert 0 < max(differences.values()) < 1e-5
     assert "'*' at position 8" in printed
     assert "'-' at position 4" in printed
+
+
+def test_cluster_dask_embeds_once_and_ships_no_weights(output_of):
+    pytest.importorskip("distributed")
+    printed = output_of("cluster_dask")
+    counts = dict(re.findall(r"^(\w+): +(\d+) runs of the model", printed, re.MULTILINE))
+    assert counts == {"precompute": "306", "search": "0"}
+    assert "306 peptides, 2 workers" in printed
+    assert "4284 vectors" in printed  # 7 layers, 2 poolings
+    assert "70 tasks" in printed
+    sent = re.findall(r"([\d.]+) kB of (\w+)", printed)
+    assert [what for _, what in sent] == ["pipeline", "sequences", "labels"]
+    assert max(float(size) for size, _ in sent) < 10
+    assert float(re.search(r"ROC AUC ([\d.]+)", printed)[1]) > 0.9

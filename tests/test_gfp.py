@@ -2,11 +2,8 @@
 
 import gzip
 import hashlib
-import os
 import re
 import shutil
-import subprocess
-import sys
 import threading
 import warnings
 from pathlib import Path
@@ -296,30 +293,16 @@ def test_scores_of_the_description(gfp):
 # The example
 
 
-def run_example(data_home, output, *options):
-    """Run the script as a user does, and return what it printed and its table."""
-    pytest.importorskip("matplotlib")
-    run = subprocess.run(
-        [
-            *(sys.executable, "-W", "error", ROOT / "examples" / "gfp_brightness.py"),
-            *("--output", output, *options),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "SCIKIT_LEARN_DATA": str(data_home)},
-    )
-    assert run.returncode == 0, run.stderr
-    picture = (output / "gfp_brightness.png").read_bytes()
-    assert picture.startswith(b"\x89PNG")
-    assert len(picture) > 20_000
-    rows = [re.split(" {2,}", line.strip()) for line in run.stdout.splitlines()]
-    table = {name: [float(cell) for cell in cells] for name, *cells in rows if len(cells) > 1}
-    return run.stdout, table
+def table_of(printed):
+    """The rows of a printed table; two spaces or more stand between cells."""
+    rows = [re.split(" {2,}", line.strip()) for line in printed.splitlines()]
+    return {name: [float(cell) for cell in cells] for name, *cells in rows if len(cells) > 1}
 
 
-def test_example_falls_back_on_gb1_and_says_so(tmp_path):
-    printed, table = run_example(tmp_path, tmp_path / "new")
+def test_example_falls_back_on_gb1_and_says_so(output_of, tmp_path, monkeypatch):
+    monkeypatch.setenv("SCIKIT_LEARN_DATA", str(tmp_path))
+    printed = output_of("gfp_brightness")
+    table = table_of(printed)
     assert printed.startswith("GB1 instead of GFP: ")
     assert "SKLEARN_ESM_OFFLINE forbids the download" in printed
     assert "GB1, log fitness: up to 800 variants to train on, 245 to test on" in printed
@@ -334,9 +317,10 @@ def test_example_falls_back_on_gb1_and_says_so(tmp_path):
     assert "Number of substitutions" not in printed  # each variant has one
 
 
-def test_example_on_gfp_starts_below_the_number_of_substitutions(home, tmp_path):
-    options = ["--largest", "200", "--test", "80"]
-    printed, table = run_example(home, tmp_path / "new", *options)
+def test_example_on_gfp_starts_below_the_number_of_substitutions(home, output_of, monkeypatch):
+    monkeypatch.setenv("SCIKIT_LEARN_DATA", str(home))
+    printed = output_of("gfp_brightness", "--largest", "200", "--test", "80")
+    table = table_of(printed)
     assert "GFP, log brightness: up to 200 variants to train on, 80 to test on" in printed
     assert table["Spearman, mean"] == [100, 200]
     assert table["training sets"] == [2, 1]
