@@ -1,7 +1,6 @@
 """What every test stands on: no network, an empty cache, and a small random model of each family."""
 
-import os
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 
@@ -98,27 +97,20 @@ def _watch(monkeypatch, name, texts):
 
 
 @pytest.fixture
-def output_of(tmp_path):
-    """A function that runs an example as a user does, looks at its picture, and gives its output."""
-    pytest.importorskip("matplotlib")
+def output_of(tmp_path, monkeypatch, capsys):
+    """A function that runs an example as a script, looks at its picture, and gives its output."""
+    pytest.importorskip("matplotlib").use("agg")
+    from matplotlib import pyplot
 
     def run(name, *options):
-        script = Path(__file__).parents[1] / "examples" / f"{name}.py"
-        draws = '"--output"' in script.read_text(encoding="utf-8")
-        output = ["--output", tmp_path / "new"] if draws else []
-        done = subprocess.run(
-            [sys.executable, "-W", "error", script, *output, *options],
-            capture_output=True,
-            text=True,
-            timeout=300,
-            # threads that wait for one another take many times as long where others use the machine, too
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
-        )
-        assert done.returncode == 0, done.stderr
-        if draws:
-            picture = (tmp_path / "new" / f"{name}.png").read_bytes()
-            assert picture.startswith(b"\x89PNG")
-            assert len(picture) > 20_000
-        return done.stdout
+        script = str(Path(__file__).parents[1] / "examples" / f"{name}.py")
+        monkeypatch.setattr(sys, "argv", [script, "--output", str(tmp_path / "new"), *options])
+        # not in a process of its own, which would take longer to import torch than to run most of them
+        runpy.run_path(script, run_name="__main__")
+        pyplot.close("all")
+        picture = (tmp_path / "new" / f"{name}.png").read_bytes()
+        assert picture.startswith(b"\x89PNG")
+        assert len(picture) > 20_000
+        return capsys.readouterr().out
 
     return run

@@ -4,6 +4,9 @@ Bounds are wide of what was measured with the bundled model; shuffles are few, t
 """
 
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -129,9 +132,14 @@ def test_one_line_gives_the_numbers_of_fair_esms_snippet(output_of):
     assert "'-' at position 4" in printed
 
 
-def test_cluster_dask_embeds_once_and_ships_no_weights(output_of):
+def test_cluster_dask_embeds_once_and_ships_no_weights():
     pytest.importorskip("distributed")
-    printed = output_of("cluster_dask")
+    # a process of its own: its workers import the script that started them
+    script = Path(__file__).parents[1] / "examples" / "cluster_dask.py"
+    command = [sys.executable, "-W", "error", script]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert run.returncode == 0, run.stderr
+    printed = run.stdout
     counts = dict(re.findall(r"^(\w+): +(\d+) runs of the model", printed, re.MULTILINE))
     assert counts == {"precompute": "306", "search": "0"}
     assert "306 peptides, 2 workers" in printed
