@@ -112,3 +112,35 @@ def test_pandas_output_of_missing_rows_is_nan_in_their_place(case, checkpoint):
     else:
         assert table.isna().all(axis=1).tolist() == [True, *[False] * 6, True]
         assert table.isna().any(axis=1).tolist() == [True, *[False] * 6, True]
+
+
+def test_polars_output_of_missing_rows_is_nan_in_their_place(checkpoint):
+    embed = ESMEmbeddingTransformer(checkpoint.path, missing="nan").set_output(transform="polars")
+    table = embed.fit_transform([None, *SEQUENCES[:2], ""])
+    assert np.isnan(table.to_numpy()).all(axis=1).tolist() == [True, False, False, True]
+    assert_array_equal(table.to_numpy()[1:3], clone(embed).fit_transform(SEQUENCES[:2]))
+
+
+def test_polars_output_of_residues_is_one_column_of_arrays(checkpoint):
+    embed = ESMEmbeddingTransformer(checkpoint.path, pooling=None)
+    table = clone(embed).set_output(transform="polars").fit_transform(SEQUENCES)
+    assert table.columns == ["esm2_L3_residues"]
+    assert_array_equal(table["esm2_L3_residues"][2], embed.fit_transform(SEQUENCES)[2])
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        pd.Index([7, 7, 2], name="assay"),
+        pd.MultiIndex.from_tuples([("lysozyme", 1), ("lysozyme", 2), ("barnase", 1)]),
+    ],
+    ids=["repeated", "of two levels"],
+)
+@pytest.mark.parametrize("dtype", [object, "string[pyarrow]"])
+def test_pandas_output_keeps_any_index_whatever_holds_the_strings(checkpoint, index, dtype):
+    pytest.importorskip("pyarrow")
+    X = pd.Series(SEQUENCES[:3], index=index, dtype=dtype)
+    embed = ESMEmbeddingTransformer(checkpoint.path)
+    table = clone(embed).set_output(transform="pandas").fit_transform(X)
+    pd.testing.assert_index_equal(table.index, index)
+    assert_array_equal(table, embed.fit_transform(SEQUENCES[:3]))
