@@ -1,17 +1,11 @@
-"""Workers in other processes and on other machines: Dask, Ray, their threads, and what they are sent."""
+"""Workers in other processes and on other machines: Dask, their threads, and what they are sent."""
 
 import os
 import pickle
 import re
-import secrets
 import shutil
-import subprocess
-import sys
-import tempfile
 import threading
 import time
-from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from unittest import mock
 
@@ -19,6 +13,20 @@ import joblib
 import numpy as np
 import pytest
 import torch
+from cluster_tasks import (
+    CHARGE,
+    CLOSE_SCORES,
+    GRID,
+    SCORED,
+    SEQUENCES,
+    SEVERAL_UNITS,
+    assert_no_more_threads_than_cores,
+    expected_scores,
+    expected_scores_of_the_grid,
+    ridge,
+    scores_of_every_split,
+    telling_pooling,
+)
 from fair_esm_oracle import (
     LAYERS,
     RandomCheckpoint,
@@ -29,8 +37,8 @@ from fair_esm_oracle import (
 from joblib import parallel_config
 from numpy.testing import assert_allclose
 from sklearn.base import clone
-from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.model_selection import GridSearchCV, KFold, cross_val_score
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -41,59 +49,6 @@ from sklearn_esm.datasets import load_peptides
 from sklearn_esm.engine import plan_units
 
 PAGE = Path(__file__).parents[1] / "docs" / "clusters.md"
-SEQUENCES = [
-    "".join(np.random.default_rng(length).choice(list("ACDEFGHIKLMNPQRSTVWY"), length))
-    for length in np.random.default_rng(1).permutation(np.arange(6, 26)).tolist()
-]
-CHARGE = np.array([sum(map(s.count, "KR")) - sum(map(s.count, "DE")) for s in SEQUENCES], dtype=float)
-SEVERAL_UNITS = {"batch_tokens": 60}
-SCORED = {"cv": KFold(5, shuffle=True, random_state=0), "scoring": "neg_mean_squared_error"}
-GRID = {
-    "esmembeddingtransformer__layer": [0, 1, -1],
-    "esmembeddingtransformer__pooling": ["mean", "max"],
-}
-# scores add up the differences of thousands of numbers, through a solver
-CLOSE_SCORES = {"rtol": 1e-3, "atol": 1e-4}
-
-
-def ridge(path, **parameters):
-    embed = ESMEmbeddingTransformer(path, **SEVERAL_UNITS, **parameters)
-    return make_pipeline(embed, StandardScaler(), Ridge())
-
-
-def scores_of_every_split(search):
-    splits = [search.cv_results_[f"split{fold}_test_score"] for fold in range(5)]
-    return np.transpose(splits)  # (candidates, splits)
-
-
-@cache
-def expected_scores(checkpoint, layer=LAYERS, pooling=np.mean):
-    """Of fair-esm's features, without a cluster."""
-    states = fair_esm_residues(checkpoint, SEQUENCES, layer)
-    features = np.stack([pooling(residues, axis=0) for residues in states])
-    return cross_val_score(make_pipeline(StandardScaler(), Ridge()), features, CHARGE, **SCORED)
-
-
-def expected_scores_of_the_grid(checkpoint):
-    return [
-        expected_scores(checkpoint, layer, pooling)
-        for layer in (0, 1, LAYERS)
-        for pooling in (np.mean, np.max)
-    ]
-
-
-def telling_pooling():
-    """A pooling that tells of the worker it runs in: torch's threads, and the process."""
-    # no function of this file: workers would have to import it
-    return lambda _: np.array([torch.get_num_threads(), os.getpid()])
-
-
-def assert_no_more_threads_than_cores(told):
-    threads = {process: threads for threads, process in told.astype(int).tolist()}
-    assert os.getpid() not in threads
-    assert sum(threads.values()) <= max(joblib.cpu_count(), len(threads))
-
-
 # What a worker is sent
 
 
@@ -258,94 +213,6 @@ def test_grid_search_on_dask_with_vectors_in_the_workers_memory(client, checkpoi
     assert embedded == []
 
 
-# Ray
-
-
-def embed_and_search_on_ray(checkpoint, folder):
-    """What the tests below look at, computed in a process of its own.
-
-    Ray's backend puts its own pool under joblib's multiprocessing for good.
-    """
-    import ray
-    from ray.util.joblib import register_ray
-
-    register_ray()
-    # the path of Ray's sockets must be short
-    short = "/tmp" if os.name == "posix" else None
-    with tempfile.TemporaryDirectory(dir=short, ignore_cleanup_errors=True) as sessions:
-        ray.init(
-            num_cpus=2,
-            include_dashboard=False,
-            log_to_driver=False,
-            _node_ip_address="127.0.0.1",
-            _temp_dir=sessions,
-        )
-        try:
-            with parallel_config("ray", n_jobs=2):
-                results = _on_ray(checkpoint, Path(folder))
-        finally:
-            ray.shutdown()
-    Path(folder, "results.pkl").write_bytes(pickle.dumps(results))
-
-
-def _on_ray(checkpoint, folder):
-    embed = ESMEmbeddingTransformer(checkpoint, cache=None, **SEVERAL_UNITS)
-    values = embed.set_params(pooling=["mean", telling_pooling()]).fit_transform(SEQUENCES)
-    results = {"mean": values[:, :-2], "threads": values[:, -2:]}
-    results["residues"] = embed.set_params(pooling=None).fit_transform(SEQUENCES)
-    model = ridge(checkpoint, cache=folder / "cache")
-    results["cross_val"] = cross_val_score(model, SEQUENCES, CHARGE, **SCORED)
-    results["vectors of cross_val"] = model[0].cache_info().vectors
-    search = GridSearchCV(model, GRID, **SCORED).fit(SEQUENCES, CHARGE)
-    results["search"] = scores_of_every_split(search)
-    results["vectors of search"] = model[0].cache_info().vectors
-    results["runs of the parent"] = model[0].cache_info().misses
-    return results
-
-
-@pytest.fixture(scope="module")
-def by_ray(checkpoints, tmp_path_factory):
-    if find_spec("ray") is None:
-        pytest.skip("Ray is not installed")
-    folder = tmp_path_factory.mktemp("ray")
-    code = "import sys, test_clusters; test_clusters.embed_and_search_on_ray(*sys.argv[1:])"
-    environment = {
-        **os.environ,
-        "RAY_AUTH_TOKEN": secrets.token_hex(32),  # else Ray writes one into the user's home
-        "RAY_USAGE_STATS_ENABLED": "0",
-        "SKLEARN_ESM_OFFLINE": "1",
-        "TORCH_HOME": str(folder),
-    }
-    run = subprocess.run(
-        [sys.executable, "-c", code, checkpoints["esm2"].path, folder],
-        cwd=Path(__file__).parent,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert run.returncode == 0, run.stderr
-    return pickle.loads((folder / "results.pkl").read_bytes())
-
-
-def test_workers_of_ray_give_fair_esms_values(by_ray, checkpoint):
-    expected = fair_esm_residues(checkpoint, SEQUENCES, LAYERS)
-    for row, states in enumerate(expected):
-        assert_faithful(by_ray["mean"][row], states.mean(0))
-        assert_faithful(by_ray["residues"][row], states)
-
-
-def test_cross_val_score_on_ray_is_that_of_fair_esms_features(by_ray, checkpoint):
-    assert_allclose(by_ray["cross_val"], expected_scores(checkpoint), **CLOSE_SCORES)
-    assert by_ray["vectors of cross_val"] == len(SEQUENCES)
-
-
-def test_grid_search_on_ray_scores_fair_esms_features(by_ray, checkpoint):
-    assert_allclose(by_ray["search"], expected_scores_of_the_grid(checkpoint), **CLOSE_SCORES)
-    assert by_ray["vectors of search"] == 3 * 2 * len(SEQUENCES)
-    assert by_ray["runs of the parent"] == 0
-
-
 # Threads
 
 
@@ -363,10 +230,6 @@ def test_workers_of_loky_share_the_cores(checkpoint, monkeypatch):
 def test_workers_of_dask_share_the_cores(client, checkpoint, embedded):
     told = values_of_workers(checkpoint.path, embedded, pooling=telling_pooling())
     assert_no_more_threads_than_cores(told)
-
-
-def test_workers_of_ray_share_the_cores(by_ray):
-    assert_no_more_threads_than_cores(by_ray["threads"])
 
 
 @pytest.mark.parametrize(("cores", "threads", "at_a_time"), [(8, 4, 2), (2, 2, 1), (1, 4, 1), (8, 3, 2)])
