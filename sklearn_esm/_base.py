@@ -156,7 +156,7 @@ class SequenceTransformer(TransformerMixin, BaseEstimator):
             reading=reading,
             device=self.device,
             dtype=self.dtype,
-            window_length=self.max_length or model.architecture.max_length,
+            window_length=self._longest(model),
             batch_tokens=self.batch_tokens,
         )
 
@@ -164,18 +164,12 @@ class SequenceTransformer(TransformerMixin, BaseEstimator):
         self, request: Request, sequences: list[str | None], widths: Sequence[int]
     ) -> np.ndarray:
         """Columns side by side, ``(sequences, sum of widths)`` float32; NaN where one is missing."""
-        row_of = {sequence: row for row, sequence in enumerate(distinct(sequences))}
+        texts = distinct(sequences)
         vectors = np.empty((0, sum(widths)), dtype=np.float32)
-        if row_of:
+        if texts:
             with open_cache(self.cache, request.fingerprint) as cache:
-                vectors = filled_matrix(request, list(row_of), widths, cache, self.n_jobs, self.verbose)
-        if len(vectors) == len(sequences):
-            return vectors  # nothing is repeated or missing: no second matrix beside the first
-        matrix = np.full((len(sequences), sum(widths)), np.nan, dtype=np.float32)
-        for row, sequence in enumerate(sequences):
-            if sequence is not None:
-                matrix[row] = vectors[row_of[sequence]]
-        return matrix
+                vectors = filled_matrix(request, texts, widths, cache, self.n_jobs, self.verbose)
+        return rows_of(sequences, texts, vectors)
 
     def _arrays(self, request: Request, texts: Sequence[str], *, cached: bool) -> list[list[np.ndarray]]:
         """Every column of distinct texts, an array each."""
@@ -184,11 +178,15 @@ class SequenceTransformer(TransformerMixin, BaseEstimator):
         with open_cache(self.cache if cached else None, request.fingerprint) as cache:
             return arrays_of(request, texts, cache, self.n_jobs, self.verbose)
 
-    def _sequences(self, X: Any, limit: int | None) -> list[str | None]:
+    def _longest(self, model: Identity) -> int | None:
+        """How many residues a pass may have; None for any number."""
+        return self.max_length or model.architecture.max_length
+
+    def _sequences(self, X: Any, model: Identity) -> list[str | None]:
         """Clean sequences, cut to length where the user chose that; None where one is missing."""
         label = model_label(self.model)
         sequences = clean_sequences(X, invalid=self.invalid, missing=self.missing, model=label)
-        limit = self.max_length or limit
+        limit = self._longest(model)
         if limit is None or self.overlong == "window":
             return sequences
         if self.overlong == "truncate":
@@ -227,6 +225,18 @@ def _with_index(transform: Callable[..., Any]) -> Callable[..., Any]:
 def distinct(sequences: Iterable[str | None]) -> list[str]:
     """Each sequence once, in the order of first appearance."""
     return list(dict.fromkeys(sequence for sequence in sequences if sequence is not None))
+
+
+def rows_of(sequences: Sequence[str | None], texts: list[str], vectors: np.ndarray) -> np.ndarray:
+    """The vector of each sequence out of those of the distinct texts; NaN where one is missing."""
+    if len(texts) == len(sequences):
+        return vectors  # nothing is repeated or missing: no second matrix beside the first
+    row_of = {text: row for row, text in enumerate(texts)}
+    matrix = np.full((len(sequences), vectors.shape[1]), np.nan, dtype=vectors.dtype)
+    for row, sequence in enumerate(sequences):
+        if sequence is not None:
+            matrix[row] = vectors[row_of[sequence]]
+    return matrix
 
 
 def column_of(arrays: Iterable[np.ndarray]) -> np.ndarray:

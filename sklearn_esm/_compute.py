@@ -174,8 +174,9 @@ def _look_up(request: Request, sequences: Sequence[str], cache: Cache) -> list[l
 
 def _entries(request: Request, sequences: Sequence[str], results: list[Result]) -> dict[Key, np.ndarray]:
     entries = {}
+    names = request.reading.names
     for result in results:
-        name = request.reading.names[result.column]
+        name = names[result.column]
         if name is not None:
             for row, vector in zip(result.rows, result.values, strict=True):
                 entries[request.key(name, sequences[row])] = vector

@@ -169,7 +169,7 @@ class ESMContactTransformer(SequenceTransformer):
         """
         model = self._look_up_model()
         regression = find_regression(self.model, model.architecture)
-        self._sequences(X, model.architecture.max_length)
+        self._sequences(X, model)
         self.model_fingerprint_ = model.fingerprint
         self.regression_fingerprint_ = regression.fingerprint
         self._summarises = self.output == "features"
@@ -206,7 +206,7 @@ class ESMContactTransformer(SequenceTransformer):
                 f"The contact regression of {model_label(self.model)} is not the one this estimator "
                 "was fitted with. Fit again, or put the former file back."
             )
-        sequences = self._sequences(X, architecture.max_length)
+        sequences = self._sequences(X, model)
         request = self._request(model, Contacts(architecture.layers, regression, self._summarises))
         if self._summarises:
             return self._matrix(request, sequences, [len(FEATURES)])

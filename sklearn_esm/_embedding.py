@@ -202,7 +202,7 @@ class ESMEmbeddingTransformer(SequenceTransformer):
         """
         model = self._look_up_model()
         architecture = model.architecture
-        self._sequences(X, architecture.max_length)
+        self._sequences(X, model)
         layers = resolve_layers(self.layer, architecture.layers)
         poolings = resolve_poolings(self.pooling, architecture)
         self.n_layers_ = architecture.layers
@@ -240,7 +240,7 @@ class ESMEmbeddingTransformer(SequenceTransformer):
         """
         check_is_fitted(self)
         model = self._fitted_model()
-        sequences = self._sequences(X, model.architecture.max_length)
+        sequences = self._sequences(X, model)
         reading = self._reading(model, self.layers_, self._poolings)
         request = self._request(model, reading)
         if not self._poolings:
@@ -292,7 +292,7 @@ class ESMEmbeddingTransformer(SequenceTransformer):
                 "Pass cache='memory' and poolings such as ['mean', 'max']."
             )
         numbers_of_layers = resolve_layers(layers, architecture.layers)
-        sequences = distinct(self._sequences(X, architecture.max_length))
+        sequences = distinct(self._sequences(X, model))
         size = 4 * len(sequences) * len(numbers_of_layers) * len(chosen) * architecture.width
         if self.cache == "memory" and size > MEMORY_CACHE_BYTES:
             warnings.warn(

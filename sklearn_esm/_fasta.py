@@ -10,9 +10,9 @@ import sys
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from importlib import import_module
 from typing import IO, Any, NamedTuple
 
+from sklearn_esm._extras import import_extra
 from sklearn_esm._sequences import shorten
 
 _GZIP = b"\x1f\x8b"
@@ -109,11 +109,11 @@ def read_fasta(path: str | os.PathLike[str] | IO[Any], *, empty: str = "error") 
     """
     if empty not in ("error", "keep"):
         raise ValueError(f"empty={empty!r} is unknown. Pass 'error' or 'keep'.")
-    parse = _parser()
+    module = import_extra("Bio.SeqIO.FastaIO", of="read_fasta", extra="bio", library="Biopython")
     records = FastaRecords([], [])
     with _opened(path) as (source, file):
         lines = _Lines(_text(file, source), source)
-        for name, sequence in parse(iter(lines)):
+        for name, sequence in module.SimpleFastaParser(iter(lines)):
             sequence = sequence.translate(_WITHOUT_SPACE)
             row = len(records.names)
             if not sequence and empty == "error":
@@ -239,12 +239,3 @@ def _text(file: IO[Any], source: str) -> Iterable[str]:
     if head.startswith(_GZIP):
         whole = gzip.GzipFile(fileobj=whole)
     return io.TextIOWrapper(whole, encoding="utf-8", errors="surrogateescape", newline=None)
-
-
-def _parser() -> Any:
-    try:
-        return import_module("Bio.SeqIO.FastaIO").SimpleFastaParser
-    except ImportError as error:
-        raise ImportError(
-            'read_fasta needs Biopython, which is not installed: pip install "sklearn-esm[bio]"'
-        ) from error

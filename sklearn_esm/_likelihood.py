@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_esm._base import SequenceTransformer, distinct
+from sklearn_esm._base import SequenceTransformer, distinct, rows_of
 from sklearn_esm._checkpoint import model_label
 from sklearn_esm._identity import Identity
 from sklearn_esm._likelihood_sums import (
@@ -200,7 +200,7 @@ class ESMLikelihoodTransformer(SequenceTransformer):
         model = self._look_up_model()
         methods = resolve_methods(self.method, self.reference)
         reference = self._clean_reference(model)
-        self._check(self._sequences(X, model.architecture.max_length), methods, reference)
+        self._check(self._sequences(X, model), methods, reference)
         self.methods_ = methods
         self.reference_ = reference
         self.model_fingerprint_ = model.fingerprint
@@ -229,16 +229,11 @@ class ESMLikelihoodTransformer(SequenceTransformer):
         """
         check_is_fitted(self)
         model = self._fitted_model()
-        sequences = self._sequences(X, model.architecture.max_length)
+        sequences = self._sequences(X, model)
         self._check(sequences, self.methods_, self.reference_)
         texts = distinct(sequences)
         scores = self._scores(model, texts)  # (distinct sequences,) each
-        row_of = {text: row for row, text in enumerate(texts)}
-        matrix = np.full((len(sequences), len(self.methods_)), np.nan)
-        for row, sequence in enumerate(sequences):
-            if sequence is not None:
-                matrix[row] = [scores[method][row_of[sequence]] for method in self.methods_]
-        return matrix
+        return rows_of(sequences, texts, np.stack([scores[method] for method in self.methods_], axis=1))
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """Names such as ``esm2_t6_8M_UR50D_pseudo-perplexity``.
@@ -260,7 +255,7 @@ class ESMLikelihoodTransformer(SequenceTransformer):
         if self.reference is None:
             return None
         try:
-            (reference,) = self._sequences([self.reference], model.architecture.max_length)
+            (reference,) = self._sequences([self.reference], model)
         except (ValueError, TypeError) as error:
             raise type(error)(f"The reference cannot be used. {error}") from error
         if reference is None:
@@ -280,8 +275,8 @@ class ESMLikelihoodTransformer(SequenceTransformer):
         if "log-likelihood" in wanted:
             scores["log-likelihood"] = self._sums(model, [[text] for text in texts])
         if wanted & {"pseudo-log-likelihood", "pseudo-perplexity"}:
-            window_length = self.max_length or model.architecture.max_length
-            sums = self._sums(model, [masked_texts(text, window_length) for text in texts])
+            longest = self._longest(model)
+            sums = self._sums(model, [masked_texts(text, longest) for text in texts])
             residues = np.array([len(scored_positions(text)) for text in texts])  # (distinct,)
             scores["pseudo-log-likelihood"] = sums
             scores["pseudo-perplexity"] = np.exp(-sums / residues)

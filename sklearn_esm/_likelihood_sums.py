@@ -92,8 +92,9 @@ def _shown(residue: str) -> str:
 def varying_positions(sequences: Sequence[str], reference: str) -> list[int]:
     """Where any of the sequences differs from the reference."""
     differs = np.zeros(len(reference), dtype=bool)  # (residues,)
+    wild = residue_codes(reference)  # (residues,)
     for sequence in sequences:
-        differs |= residue_codes(sequence) != residue_codes(reference)
+        differs |= residue_codes(sequence) != wild
     return np.flatnonzero(differs).tolist()
 
 

@@ -10,6 +10,7 @@ import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ class ContactRegression:
     weights: np.ndarray
     bias: float
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """A hash of both, for the names of cached contacts."""
         numbers = [*self.weights.tolist(), self.bias]

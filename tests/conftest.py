@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from fair_esm_oracle import FAMILIES, save_random_checkpoint, save_random_regression
 from known_vectors import FINGERPRINT
 from three_estimators import CASES
@@ -50,6 +51,23 @@ def home_of_torch(monkeypatch, tmp_path_factory):
 @pytest.fixture(autouse=True)
 def empty_cache():
     _cache.MEMORY_CACHE.prune(0)
+
+
+@pytest.fixture(autouse=True)
+def closed_figures():
+    yield
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
+
+
+@pytest.fixture
+def one_thread(monkeypatch):
+    """One thread of torch, here and in new processes: how many share a sum changes its last bit."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture
@@ -100,14 +118,12 @@ def _watch(monkeypatch, name, texts):
 def output_of(tmp_path, monkeypatch, capsys):
     """A function that runs an example as a script, looks at its picture, and gives its output."""
     pytest.importorskip("matplotlib").use("agg")
-    from matplotlib import pyplot
 
     def run(name, *options):
         script = str(Path(__file__).parents[1] / "examples" / f"{name}.py")
         monkeypatch.setattr(sys, "argv", [script, "--output", str(tmp_path / "new"), *options])
         # not in a process of its own, which would take longer to import torch than to run most of them
         runpy.run_path(script, run_name="__main__")
-        pyplot.close("all")
         picture = (tmp_path / "new" / f"{name}.png").read_bytes()
         assert picture.startswith(b"\x89PNG")
         assert len(picture) > 20_000

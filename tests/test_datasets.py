@@ -1,4 +1,4 @@
-import builtins
+import sys
 from itertools import combinations
 
 import numpy as np
@@ -98,14 +98,7 @@ def test_as_frame():
 
 
 def test_arrays_come_without_pandas(monkeypatch):
-    real_import = builtins.__import__
-
-    def without_pandas(name, *args, **kwargs):
-        if name.partition(".")[0] == "pandas":
-            raise ImportError(name)
-        return real_import(name, *args, **kwargs)
-
-    monkeypatch.setattr(builtins, "__import__", without_pandas)
+    monkeypatch.setitem(sys.modules, "pandas", None)
     assert load_peptides().frame is None
     with pytest.raises(ImportError, match=r"pip install \"sklearn-esm\[pandas\]\""):
         load_peptides(as_frame=True)

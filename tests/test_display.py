@@ -17,12 +17,6 @@ pyplot = pytest.importorskip("matplotlib.pyplot")
 SEQUENCES = ["GIGKFLHSAKKFGKAFVGEIMNS", "HSQGTFTSDYSKYLDSRRAQDFVQWLMNT"]
 
 
-@pytest.fixture(autouse=True)
-def closed_figures():
-    yield
-    pyplot.close("all")
-
-
 @pytest.fixture
 def contacts():
     """Symmetric probabilities of 20 residues."""

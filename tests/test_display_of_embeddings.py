@@ -21,12 +21,6 @@ pyplot = pytest.importorskip("matplotlib.pyplot")
 SEQUENCES = ["GIGKFLHSAKKFGKAFVGEIMNS", "HSQGTFTSDYSKYLDSRRAQDFVQWLMNT", "YGGFM", "RPKPQQFFGLM"]
 
 
-@pytest.fixture(autouse=True)
-def closed_figures():
-    yield
-    pyplot.close("all")
-
-
 def texts(legend):
     return [text.get_text() for text in legend.get_texts()]
 

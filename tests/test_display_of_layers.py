@@ -18,12 +18,6 @@ matplotlib.use("Agg")
 pyplot = pytest.importorskip("matplotlib.pyplot")
 
 
-@pytest.fixture(autouse=True)
-def closed_figures():
-    yield
-    pyplot.close("all")
-
-
 class States(TransformerMixin, BaseEstimator):
     """Stands for the ESM step: column ``layer`` of X, which ``pooling`` may spoil."""
 

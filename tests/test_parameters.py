@@ -209,13 +209,10 @@ def test_batch_tokens_do_not_change_the_values(checkpoints, family, batch_tokens
 
 
 @pytest.fixture
-def one_thread():
-    """One thread here and in every worker: how many share a product changes its last bit."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+def one_thread(one_thread):
+    """In every worker, too."""
     with parallel_config("loky", inner_max_num_threads=1):
         yield
-    torch.set_num_threads(threads)
 
 
 @pytest.mark.usefixtures("one_thread")

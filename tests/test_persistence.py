@@ -6,7 +6,6 @@ import sys
 import joblib
 import numpy as np
 import pytest
-import torch
 from numpy.testing import assert_array_equal
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -20,14 +19,8 @@ TRUSTED = ["sklearn_esm._embedding.ESMEmbeddingTransformer"]
 SEQUENCES, Y = (part[::10] for part in load_peptides(return_X_y=True))
 
 
-@pytest.fixture(autouse=True)
-def one_thread(monkeypatch):
-    # sums on two threads round otherwise than on one, and here every bit counts
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    yield
-    torch.set_num_threads(threads)
+# sums on two threads round otherwise than on one, and here every bit counts
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from sklearn.utils import estimator_checks
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted, validate_data
 
@@ -77,15 +76,7 @@ def reader(request, checkpoint):
     return kind(checkpoint.path, **parameters)
 
 
-@pytest.fixture
-def one_thread():
-    # scikit-learn compares to seven digits, and products on two threads round otherwise than on one
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
+# scikit-learn compares to seven digits, and products on two threads round otherwise than on one
 @pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("cache", ["memory", None])
 def test_check_estimator_passes_without_expected_failures(reader, cache):

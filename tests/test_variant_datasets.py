@@ -1,9 +1,9 @@
 """The tables of variants: what is in them, and how the one that is not bundled gets here."""
 
-import builtins
 import hashlib
 import shutil
 import socket
+import sys
 import threading
 import warnings
 from pathlib import Path
@@ -122,14 +122,7 @@ def test_gb1_as_frame():
 
 
 def test_gb1_comes_without_pandas(monkeypatch):
-    real_import = builtins.__import__
-
-    def without_pandas(name, *args, **kwargs):
-        if name.partition(".")[0] == "pandas":
-            raise ImportError(name)
-        return real_import(name, *args, **kwargs)
-
-    monkeypatch.setattr(builtins, "__import__", without_pandas)
+    monkeypatch.setitem(sys.modules, "pandas", None)
     assert load_gb1().frame is None
     with pytest.raises(ImportError, match=r"load_gb1.* pip install \"sklearn-esm\[pandas\]\""):
         load_gb1(as_frame=True)

@@ -9,12 +9,12 @@ import uuid
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from sklearn_esm._extras import import_extra
 from sklearn_esm.cli._ending import discard_output
 
 _REMEDIES = {
@@ -158,13 +158,7 @@ def _write_hdf5(path: Path, embeddings: Embeddings) -> None:
 
 
 def _imported(name: str) -> Any:
-    try:
-        return import_module(name)
-    except ImportError as error:
-        library = name.partition(".")[0]
-        raise ImportError(
-            f'This format needs {library}, which is not installed: pip install "sklearn-esm[cli]"'
-        ) from error
+    return import_extra(name, of="This format", extra="cli")
 
 
 _WRITERS: dict[str, tuple[str | None, Callable[[Path, Embeddings], None]]] = {

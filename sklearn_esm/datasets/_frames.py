@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from sklearn.utils import Bunch
 
+from sklearn_esm._extras import import_extra
+
 DATA = resources.files("sklearn_esm.datasets") / "data"
 
 
@@ -53,7 +55,7 @@ def handed_out(
     data: Any = sequences
     frame = None
     if as_frame:
-        pd = _import_pandas(loader)
+        pd = import_extra("pandas", of=f"{loader}(as_frame=True)", extra="pandas")
         frame = pd.DataFrame({"sequence": sequences, "target": target} | more_columns)
         data, target = frame[["sequence"]], frame["target"]
     if return_X_y:
@@ -66,14 +68,3 @@ def handed_out(
         DESCR=(DATA / description).read_text(encoding="utf-8"),
         **attributes,
     )
-
-
-def _import_pandas(loader: str) -> Any:
-    try:
-        import pandas as pd
-    except ImportError as error:
-        raise ImportError(
-            f"{loader}(as_frame=True) needs pandas, which is not installed: "
-            'pip install "sklearn-esm[pandas]"'
-        ) from error
-    return pd

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sklearn_esm.display._matplotlib import import_pyplot
+from sklearn_esm.display._matplotlib import axes_or_new
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -210,9 +210,7 @@ class ContactMapDisplay:
         ContactMapDisplay
             The display itself.
         """
-        pyplot = import_pyplot()
-        if ax is None:
-            _, ax = pyplot.subplots()
+        ax = axes_or_new(ax)
         shown = np.array(self.contacts, dtype=np.float64)  # (residues, residues)
         residues = len(shown)
         if self.true_contacts is not None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from sklearn_esm._extras import import_extra
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -14,26 +16,15 @@ MARKERS = ("o", "^", "s", "D", "v", "P", "X", "*")
 LINES = ("-", "--", "-.", ":")
 
 
-def import_pyplot() -> Any:
-    """Pyplot of matplotlib.
+def axes_or_new(ax: Axes | None) -> Axes:
+    """The axes given, or those of a new figure whose layout leaves room for what stands beside them.
 
     Raises
     ------
     ImportError
         Without matplotlib; the message says how to install it.
     """
-    try:
-        from matplotlib import pyplot
-    except ImportError as error:
-        raise ImportError(
-            'A display needs matplotlib, which is not installed: pip install "sklearn-esm[plot]"'
-        ) from error
-    return pyplot
-
-
-def axes_or_new(ax: Axes | None) -> Axes:
-    """The axes given, or those of a new figure whose layout leaves room for what stands beside them."""
-    pyplot = import_pyplot()
+    pyplot = import_extra("matplotlib.pyplot", of="A display", extra="plot")
     if ax is not None:
         return ax
     _, new = pyplot.subplots(layout="constrained")
