@@ -12,9 +12,9 @@ import numpy as np
 import sklearn
 from sklearn.base import BaseEstimator, TransformerMixin
 
-from sklearn_esm._cache import CacheInfo, cache_info, open_cache, prune_cache
+from sklearn_esm._cache import CacheInfo, cache_info, prune_cache
 from sklearn_esm._checkpoint import find_checkpoint, is_path, model_label
-from sklearn_esm._compute import arrays_of, filled_matrix
+from sklearn_esm._compute import Source, arrays_of, filled_matrix
 from sklearn_esm._identity import Identity, identify
 from sklearn_esm._parameters import check_parameters
 from sklearn_esm._readings import Reading
@@ -167,16 +167,17 @@ class SequenceTransformer(TransformerMixin, BaseEstimator):
         texts = distinct(sequences)
         vectors = np.empty((0, sum(widths)), dtype=np.float32)
         if texts:
-            with open_cache(self.cache, request.fingerprint) as cache:
-                vectors = filled_matrix(request, texts, widths, cache, self.n_jobs, self.verbose)
+            vectors = filled_matrix(request, texts, widths, self._source())
         return rows_of(sequences, texts, vectors)
 
     def _arrays(self, request: Request, texts: Sequence[str], *, cached: bool) -> list[list[np.ndarray]]:
         """Every column of distinct texts, an array each."""
         if not texts:
             return []
-        with open_cache(self.cache if cached else None, request.fingerprint) as cache:
-            return arrays_of(request, texts, cache, self.n_jobs, self.verbose)
+        return arrays_of(request, texts, self._source(cached=cached))
+
+    def _source(self, *, cached: bool = True) -> Source:
+        return Source(self.cache if cached else None, self.n_jobs, self.verbose)
 
     def _longest(self, model: Identity) -> int | None:
         """How many residues a pass may have; None for any number."""

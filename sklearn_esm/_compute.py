@@ -1,7 +1,4 @@
-"""Distinct sequences to vectors: cache lookup, units of what is missing, workers, cache.
-
-The estimators call this room; it knows the caches and the workers, and no estimator.
-"""
+"""Distinct sequences to vectors: cache lookup, units of what is missing, workers, cache."""
 
 from __future__ import annotations
 
@@ -9,16 +6,18 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 import numpy as np
 from tqdm import TqdmWarning
 
-from sklearn_esm._cache import Cache, Key
+from sklearn_esm._background import Stop, iterate_in_background
+from sklearn_esm._cache import Cache, Key, Where, open_cache
 from sklearn_esm._readings import Result
 from sklearn_esm._sequences import residues_run
-from sklearn_esm._work import Request, run_units
+from sklearn_esm._work import Request, Workers
 
 if TYPE_CHECKING:
     from sklearn_esm.engine import Unit
@@ -31,77 +30,97 @@ with warnings.catch_warnings():
 _PATIENCE = 0.05  # seconds between two looks at what another worker is computing
 
 
+class Source(NamedTuple):
+    """Where vectors come from: a cache by the estimator's parameter, and workers for the others."""
+
+    cache: Where
+    n_jobs: int | None
+    verbose: bool
+
+
 def filled_matrix(
-    request: Request,
-    sequences: Sequence[str],
-    widths: Sequence[int],
-    cache: Cache,
-    n_jobs: int | None,
-    verbose: bool,
+    request: Request, sequences: Sequence[str], widths: Sequence[int], source: Source
 ) -> np.ndarray:
-    """The columns of distinct sequences side by side, ``(sequences, sum of widths)`` float32."""
+    """Return the columns of distinct sequences side by side, ``(sequences, sum of widths)`` float32."""
     ends = np.cumsum(widths)  # (columns,)
     matrix = np.empty((len(sequences), ends[-1]), dtype=np.float32)
-    for row, column, vector in _vectors(request, sequences, cache, n_jobs, verbose):
-        matrix[row, ends[column] - widths[column] : ends[column]] = vector
+    filled = np.zeros((len(sequences), len(widths)), dtype=bool)
+    for result in results_of(request, sequences, source):
+        columns = slice(ends[result.column] - widths[result.column], ends[result.column])
+        for row, vector in zip(result.rows, result.values, strict=True):
+            matrix[row, columns] = vector
+            filled[row, result.column] = True
+    _check_complete(bool(filled.all()))
     return matrix
 
 
-def arrays_of(
-    request: Request, sequences: Sequence[str], cache: Cache, n_jobs: int | None, verbose: bool
-) -> list[list[np.ndarray]]:
-    """Every column of distinct sequences, an array of any shape for each."""
+def arrays_of(request: Request, sequences: Sequence[str], source: Source) -> list[list[np.ndarray]]:
+    """Return every column of distinct sequences, an array of any shape for each."""
     nothing = np.empty(0, dtype=np.float32)
     arrays = [[nothing] * len(request.reading.names) for _ in sequences]
-    for row, column, array in _vectors(request, sequences, cache, n_jobs, verbose):
-        arrays[row][column] = array
+    for result in results_of(request, sequences, source):
+        for row, array in zip(result.rows, result.values, strict=True):
+            arrays[row][result.column] = array
+    _check_complete(all(array is not nothing for row in arrays for array in row))
     return arrays
 
 
-def fill_cache(
-    request: Request, sequences: Sequence[str], cache: Cache, n_jobs: int | None, verbose: bool
-) -> None:
-    """Put the vectors of distinct sequences into the cache, and keep none of them here."""
-    for _ in _vectors(request, sequences, cache, n_jobs, verbose):
-        pass
+def results_of(request: Request, sequences: Sequence[str], source: Source) -> Iterator[Result]:
+    """Yield every column of distinct sequences once, whether cached or computed.
+
+    Functions of the user's are called in the thread that iterates, which holds nothing meanwhile.
+    """
+    workers = Workers(source.n_jobs)
+    produce = partial(_results, request, sequences, source, workers)
+    for results in iterate_in_background(produce):
+        yield from results if workers.elsewhere else map(request.reading.finished, results)
 
 
-_Vector = tuple[int, int, np.ndarray]  # the sequence's row, the column, and what belongs there
+def _check_complete(complete: bool) -> None:
+    if not complete:
+        raise RuntimeError(
+            "Some sequences were left without a result. Report this fault of sklearn-esm, please."
+        )
 
 
-def _vectors(
-    request: Request, sequences: Sequence[str], cache: Cache, n_jobs: int | None, verbose: bool
-) -> Iterator[_Vector]:
-    """Every vector asked for, once: first what is cached, then the others as they are computed."""
-    missing: list[int] = []
-    yield from _recall(request, sequences, range(len(sequences)), cache, missing)
-    if not missing:
-        return
-    with _progress([sequences[row] for row in missing], verbose) as progress:
-        while missing:
-            elsewhere: list[int] = []
-            yield from _compute(request, sequences, missing, cache, n_jobs, elsewhere, progress)
-            missing = []
-            yield from _recall(request, sequences, elsewhere, cache, missing)
-            progress.update(sum(residues_run(sequences[row]) for row in set(elsewhere) - set(missing)))
-            if missing:
-                time.sleep(_PATIENCE)
+def _results(
+    request: Request, sequences: Sequence[str], source: Source, workers: Workers, stop: Stop
+) -> Iterator[list[Result]]:
+    """Yield what is cached, then the others as they are computed."""
+    with open_cache(source.cache, request.fingerprint) as cache:
+        missing: list[int] = []
+        yield from _recall(request, sequences, range(len(sequences)), cache, missing)
+        if not missing:
+            return
+        with _progress([sequences[row] for row in missing], source.verbose) as progress:
+            while missing:
+                elsewhere: list[int] = []
+                yield from _compute(
+                    request, sequences, missing, cache, workers, elsewhere, progress, stop
+                )
+                missing = []
+                yield from _recall(request, sequences, elsewhere, cache, missing)
+                come = set(elsewhere) - set(missing)
+                progress.update(sum(residues_run(sequences[row]) for row in come))
+                if missing:
+                    stop.check()
+                    time.sleep(_PATIENCE)
 
 
 def _recall(
     request: Request, sequences: Sequence[str], rows: Sequence[int], cache: Cache, missing: list[int]
-) -> Iterator[_Vector]:
-    """Vectors of the rows that are in the cache whole; the other rows are added to ``missing``."""
+) -> Iterator[list[Result]]:
+    """Yield the rows that are in the cache whole; the other rows are added to ``missing``."""
     together = request.reading.looked_up_together
     for start in range(0, len(rows), together):
         some = rows[start : start + together]
         found = _look_up(request, [sequences[row] for row in some], cache)
-        for row, vectors in zip(some, found, strict=True):
-            if vectors is None:
-                missing.append(row)
-            else:
-                yield from ((row, column, vector) for column, vector in enumerate(vectors))
-        cache.traffic.add(hits=sum(vectors is not None for vectors in found))
+        present = {row: vectors for row, vectors in zip(some, found, strict=True) if vectors is not None}
+        missing.extend(row for row in some if row not in present)
+        if present:
+            columns = zip(*present.values(), strict=True)
+            yield [Result(tuple(present), number, column) for number, column in enumerate(columns)]
+        cache.traffic.add(hits=len(present))
 
 
 def _compute(
@@ -109,15 +128,17 @@ def _compute(
     sequences: Sequence[str],
     rows: Sequence[int],
     cache: Cache,
-    n_jobs: int | None,
+    workers: Workers,
     elsewhere: list[int],
     progress: tqdm[NoReturn],
-) -> Iterator[_Vector]:
-    """Vectors of the rows that no other worker computes; the other rows are added to ``elsewhere``."""
+    stop: Stop,
+) -> Iterator[list[Result]]:
+    """Yield the rows that no other worker computes; the other rows are added to ``elsewhere``."""
     under_way: dict[int, list[Key]] = {}  # claims by the first row of their unit
 
     def units() -> Iterator[Unit]:
-        for planned in _plan(request, [sequences[row] for row in rows]):
+        for planned in _plan(request, [sequences[row] for row in rows], workers):
+            stop.check()
             unit = replace(planned, rows=tuple(rows[number] for number in planned.rows))
             unit, claims = _claim(request, unit, cache, elsewhere)
             if unit.rows:
@@ -125,15 +146,13 @@ def _compute(
                 yield unit
 
     try:
-        for unit, results in run_units(request, units(), n_jobs):
+        for unit, results in workers.run(request, units(), stop):
             cache.put(_entries(request, sequences, results))
             cache.release(under_way[unit.rows[0]])
             del under_way[unit.rows[0]]
             cache.traffic.add(misses=len(unit.rows))
             progress.update(unit.residues)
-            for result in results:
-                column = result.column
-                yield from ((row, column, v) for row, v in zip(result.rows, result.values, strict=True))
+            yield results
     finally:
         for claims in under_way.values():
             cache.release(claims)
@@ -142,8 +161,8 @@ def _compute(
 def _claim(request: Request, unit: Unit, cache: Cache, elsewhere: list[int]) -> tuple[Unit, list[Key]]:
     """What of a unit is this caller's to compute, and its claims; the other rows go ``elsewhere``."""
     name = request.reading.names[0]
-    if name is None:
-        return unit, []
+    if name is None or None in request.reading.names:
+        return unit, []  # nothing is served from the cache, so nobody would wait for it
     claims = [request.key(name, sequence) for sequence in unit.sequences]
     granted = cache.claim(claims)
     try:
@@ -160,14 +179,20 @@ def _claim(request: Request, unit: Unit, cache: Cache, elsewhere: list[int]) -> 
 
 
 def _look_up(request: Request, sequences: Sequence[str], cache: Cache) -> list[list[np.ndarray] | None]:
-    """The cached vectors of each sequence, one for each column, or None where one is missing."""
+    """Return the cached vectors of each sequence, one for each column; None where one is missing."""
     names = [name for name in request.reading.names if name is not None]
     if len(names) < len(request.reading.names):
         return [None] * len(sequences)
     found = iter(cache.get([request.key(name, sequence) for sequence in sequences for name in names]))
     rows: list[list[np.ndarray] | None] = []
-    for _ in sequences:
-        vectors = [vector for vector in islice(found, len(names)) if vector is not None]
+    for sequence in sequences:
+        sizes = request.reading.sizes(sequence)
+        vectors = [
+            vector
+            for size, vector in zip(sizes, islice(found, len(names)), strict=True)
+            # another length is damage: numpy would repeat a single number over a whole row
+            if vector is not None and vector.size == size
+        ]
         rows.append(vectors if len(vectors) == len(names) else None)
     return rows
 
@@ -183,10 +208,10 @@ def _entries(request: Request, sequences: Sequence[str], results: list[Result]) 
     return entries
 
 
-def _plan(request: Request, sequences: Sequence[str]) -> list[Unit]:
+def _plan(request: Request, sequences: Sequence[str], workers: Workers) -> list[Unit]:
     from sklearn_esm.engine import plan_units
 
-    lanes = request.lanes()
+    lanes = workers.lanes(request)
     # planned before they are handed out, so that workers compute just what one process would
     return plan_units(sequences, request.tokens_per_batch(), request.window_length, lanes)
 

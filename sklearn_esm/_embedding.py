@@ -11,9 +11,9 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_esm._base import SequenceTransformer, column_of, distinct
-from sklearn_esm._cache import MEMORY_CACHE_BYTES, open_cache
+from sklearn_esm._cache import MEMORY_CACHE_BYTES
 from sklearn_esm._checkpoint import model_label
-from sklearn_esm._compute import fill_cache
+from sklearn_esm._compute import results_of
 from sklearn_esm._identity import Identity
 from sklearn_esm._parameters import resolve_layers, resolve_poolings
 from sklearn_esm._pooling import Pooling, pooled_width, pooling_name
@@ -303,8 +303,8 @@ class ESMEmbeddingTransformer(SequenceTransformer):
             )
         if sequences:
             request = self._request(model, self._reading(model, numbers_of_layers, chosen))
-            with open_cache(self.cache, model.fingerprint) as cache:
-                fill_cache(request, sequences, cache, self.n_jobs, self.verbose)
+            for _ in results_of(request, sequences, self._source()):
+                pass  # they are in the cache
         return self
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:

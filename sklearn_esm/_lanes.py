@@ -1,19 +1,23 @@
-"""Forward passes side by side on a processor, each in a thread of its own with one core to itself.
+"""Forward passes side by side on a CPU, each in a thread of its own with one core to itself.
 
 Two batches on a core each are done sooner than two batches in turn on both cores: there, each
-operation ends with one core waiting for the other, and small ones are not divided at all.
+operation ends with one core waiting for the other, and small ones are not divided at all. No pass
+runs in the caller's thread, whose torch settings (autocast, default device) would change the result.
 """
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from functools import cache
 from typing import TYPE_CHECKING, TypeVar
 
 from joblib import cpu_count
+
+from sklearn_esm._background import Stop
 
 if TYPE_CHECKING:
     from sklearn_esm.engine import Unit
@@ -21,50 +25,66 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _AHEAD = 2  # units for each lane, the one it works on among them
+_POLL = 0.1  # seconds between two looks at whether the caller still waits
 
 
-def lanes(device: str) -> int:
-    """How many units run at a time in this process: one for each of torch's threads on a processor."""
+def torch_threads() -> int | None:
+    """Return how many threads torch uses in the caller's thread; None if torch is not imported."""
+    torch = sys.modules.get("torch")
+    return None if torch is None else torch.get_num_threads()
+
+
+def lanes(device: str, threads: int | None) -> int:
+    """Return how many units run at a time: on a CPU one for each of torch's threads."""
     import torch
 
     # a number of threads can be set for one thread alone only where torch is built on OpenMP
     if device != "cpu" or not torch.backends.openmp.is_available():
         return 1
-    return torch.get_num_threads()
+    return threads or torch.get_num_threads()
 
 
 def side_by_side(
-    run: Callable[[Unit], T], units: Iterable[Unit], count: int
+    run: Callable[[Unit], T], units: Iterable[Unit], count: int, stop: Stop
 ) -> Iterator[tuple[Unit, T]]:
-    """Each unit and what ``run`` returns for it, as they are done, computed in ``count`` lanes.
+    """Yield each unit and what ``run`` returns for it, as they are done, computed in ``count`` lanes.
 
-    A unit that is ``wide`` runs in the caller's thread instead, with every core, and so does all
-    where there is one lane.
+    A unit that is ``wide`` runs alone, with every core. If the caller has stopped, units that are
+    running are not waited for.
     """
-    pool = None
+    pool = alone = None
     running: dict[Future[T], Unit] = {}
     try:
         for unit in units:
-            if unit.wide or count == 1:
-                yield from _finished(running, 0)
-                yield unit, run(unit)
+            if unit.wide:
+                yield from _finished(running, 0, stop)
+                alone = alone or _open_lanes(1)
+                yield from _finished({alone.submit(run, unit): unit}, 0, stop)
                 continue
             pool = pool or _open_lanes(count)
             running[pool.submit(run, unit)] = unit
-            yield from _finished(running, _AHEAD * count)
-        yield from _finished(running, 0)
+            yield from _finished(running, _AHEAD * count, stop)
+        yield from _finished(running, 0, stop)
     finally:
-        if pool:
-            pool.shutdown(cancel_futures=True)
+        for opened in (pool, alone):
+            if opened:
+                opened.shutdown(wait=not stop.requested, cancel_futures=True)
 
 
-def _finished(running: dict[Future[T], Unit], at_most: int) -> Iterator[tuple[Unit, T]]:
-    """What is done by now, and what more is waited for until no more than ``at_most`` are left."""
+def run_alone(run: Callable[[Unit], T], unit: Unit) -> T:
+    """Return ``run(unit)``, called in a thread of its own, as `side_by_side` does."""
+    with _open_lanes(1) as pool:
+        return pool.submit(run, unit).result()
+
+
+def _finished(running: dict[Future[T], Unit], at_most: int, stop: Stop) -> Iterator[tuple[Unit, T]]:
+    """Yield what is done by now, and wait for more until no more than ``at_most`` are left."""
     error: BaseException | None = None
     while running:
+        stop.check()
         waiting = error is not None or len(running) > at_most
-        done = wait(running, None if waiting else 0, FIRST_COMPLETED).done
-        if not done:
+        done = wait(running, _POLL if waiting else 0, FIRST_COMPLETED).done
+        if not done and not waiting:
             break
         for future in done:
             unit = running.pop(future)
@@ -83,10 +103,17 @@ def _finished(running: dict[Future[T], Unit], at_most: int) -> Iterator[tuple[Un
 
 
 def _open_lanes(count: int) -> ThreadPoolExecutor:
+    """Start threads with one thread of torch each, or a single one with as many as torch uses.
+
+    In a forked process the single one has one, too: OpenMP's threads do not exist there, and more than
+    one would wait for them.
+    """
     import torch
 
-    threads = torch.get_num_threads()
     pool = ThreadPoolExecutor(count, thread_name_prefix="sklearn-esm")
+    if count == 1 and not _forked:
+        return pool  # one thread may use every core
+    threads = torch.get_num_threads()
     begun = threading.Barrier(count + 1)
 
     def narrow() -> None:
@@ -98,7 +125,7 @@ def _open_lanes(count: int) -> ThreadPoolExecutor:
         for _ in range(count):
             pool.submit(narrow)
         begun.wait()
-    except BaseException:  # an interrupt, or no thread to be had: nobody must wait for the others
+    except BaseException:  # no thread can be started: nobody must wait for the others
         begun.abort()
         pool.shutdown()
         raise
@@ -109,34 +136,57 @@ def _open_lanes(count: int) -> ThreadPoolExecutor:
 
 @contextmanager
 def cores_taken() -> Iterator[None]:
-    """Wait until as many cores are free as torch has threads here; more at a time would be slower."""
+    """Wait until as many cores are free as torch has threads here; more at a time would be slower.
+
+    Raises
+    ------
+    RuntimeError
+        If this process was forked while its parent was running a forward pass.
+    """
     import torch
 
-    cores = _cores()
-    number = min(torch.get_num_threads(), cores.count)
-    cores.take(number)
+    if _forked_during_a_pass:
+        raise RuntimeError(
+            "This process was forked while a thread of its parent was running an ESM model, so torch's "
+            "locks may be held for ever here. Start processes with 'spawn' or 'forkserver', or use "
+            "joblib's 'loky' backend."
+        )
+    number = min(torch.get_num_threads(), _cores.count)
+    _cores.take(number)
     try:
         yield
     finally:
-        cores.give_back(number)
+        _cores.give_back(number)
 
 
 class _Cores:
     def __init__(self, count: int) -> None:
-        self.count = self._free = count
+        self.count = self.free = count
         self._changed = threading.Condition()
 
     def take(self, number: int) -> None:
         with self._changed:
-            self._changed.wait_for(lambda: self._free >= number)
-            self._free -= number
+            self._changed.wait_for(lambda: self.free >= number)
+            self.free -= number
 
     def give_back(self, number: int) -> None:
         with self._changed:
-            self._free += number
+            self.free += number
             self._changed.notify_all()
 
 
-@cache
-def _cores() -> _Cores:
-    return _Cores(cpu_count())
+_cores = _Cores(cpu_count())
+_forked_during_a_pass = False
+_forked = False
+
+
+def _begin_anew_in_child() -> None:
+    # the threads that had taken cores do not exist in the child, and will not give them back
+    global _cores, _forked, _forked_during_a_pass
+    _forked = True
+    _forked_during_a_pass = _forked_during_a_pass or _cores.free < _cores.count
+    _cores = _Cores(_cores.count)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_anew_in_child)

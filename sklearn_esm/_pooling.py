@@ -25,37 +25,49 @@ _AT_ENDS = {"bos": 0, "eos": -1}
 POOLINGS = (*_OVER_RESIDUES, *_AT_ENDS)
 
 
-def pool(hidden: np.ndarray, pooling: Pooling, has_eos: bool, width: int) -> np.ndarray:
+def pool(hidden: np.ndarray, pooling: str, has_eos: bool) -> np.ndarray:
     """Pool equally long sequences at once.
 
     Parameters
     ----------
     hidden : ndarray of shape (sequences, tokens, width)
         With BOS, and with EOS where the model has one; neither enters a pooling over residues.
-    pooling : str or callable
-        A name of ``POOLINGS``, or a function of one sequence's ``(residues, width)`` array.
+    pooling : str
+        One of ``POOLINGS``.
     has_eos : bool
         Whether the last token is EOS.
-    width : int
-        How many numbers this pooling makes, from ``pooled_width``.
 
     Returns
     -------
     ndarray of shape (sequences, width), float32
     """
-    if isinstance(pooling, str) and pooling in _AT_ENDS:
+    if pooling in _AT_ENDS:
         return hidden[:, _AT_ENDS[pooling]].astype(np.float32)
-    residues = residue_states(hidden, has_eos)
-    if isinstance(pooling, str):
-        return np.asarray(_OVER_RESIDUES[pooling](residues), dtype=np.float32)
-    vectors = [_call(pooling, sequence) for sequence in residues]
-    for vector in vectors:
-        if len(vector) != width:
-            raise ValueError(
-                f"The pooling function {pooling_name(pooling)!r} returned {len(vector)} numbers for one "
-                f"sequence and {width} for another. Return as many whatever the length."
-            )
-    return np.stack(vectors)
+    pooled = _OVER_RESIDUES[pooling](residue_states(hidden, has_eos))
+    return np.asarray(pooled, dtype=np.float32)
+
+
+def pool_by_function(
+    pooling: Callable[[np.ndarray], np.ndarray], residues: np.ndarray, width: int
+) -> np.ndarray:
+    """Return what a user's function makes of one sequence's states, ``(width,)`` float32.
+
+    Parameters
+    ----------
+    pooling : callable
+        Called with the states.
+    residues : ndarray of shape (residues, dim)
+        The function may keep or change them.
+    width : int
+        How many numbers it must return, from ``pooled_width``.
+    """
+    vector = _call(pooling, residues)
+    if len(vector) != width:
+        raise ValueError(
+            f"The pooling function {pooling_name(pooling)!r} returned {len(vector)} numbers for one "
+            f"sequence and {width} for another. Return as many whatever the length."
+        )
+    return vector
 
 
 def residue_states(hidden: np.ndarray, has_eos: bool) -> np.ndarray:
@@ -79,8 +91,7 @@ def pooled_width(pooling: Pooling, width: int) -> int:
 
 
 def _call(pooling: Callable[[np.ndarray], np.ndarray], residues: np.ndarray) -> np.ndarray:
-    # a copy: the function may keep or change what it is given, and the states are overwritten
-    vector = np.asarray(pooling(residues.copy()))
+    vector = np.asarray(pooling(residues))
     if vector.ndim != 1 or vector.dtype.kind not in "fiub":
         raise ValueError(
             f"The pooling function {pooling_name(pooling)!r} returned an array of shape {vector.shape} "

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 
-from sklearn_esm._contact_features import contact_features, upper_triangle
-from sklearn_esm._pooling import Pooling, pool, residue_states
+from sklearn_esm._contact_features import FEATURES, contact_features, upper_triangle
+from sklearn_esm._pooling import Pooling, pool, pool_by_function, residue_states
 from sklearn_esm._regression import ContactRegression
-from sklearn_esm._sequences import shorten
+from sklearn_esm._sequences import RESIDUES, masked_in_turn, scored_positions, shorten
 
 if TYPE_CHECKING:
     from sklearn_esm.engine import Block, PackedModel, Unit
@@ -48,9 +48,8 @@ class Reading(Protocol):
     def one_by_one(self) -> bool:
         """Whether sequences are run one after the other, and never in windows."""
 
-    @property
-    def runs_users_code(self) -> bool:
-        """Whether `read` calls a function of the user's, which belongs into the user's thread."""
+    def sizes(self, text: str) -> Sequence[int]:
+        """Return how many numbers each column has for a text, to tell a damaged entry of a cache."""
 
     def read(self, model: PackedModel, unit: Unit, batch_tokens: int) -> Iterator[Result]:
         """Every column of a unit's sequences.
@@ -58,8 +57,11 @@ class Reading(Protocol):
         Raises
         ------
         FloatingPointError
-            Where they are not finite; the message says what is not.
+            If they are not finite; the message says what is not.
         """
+
+    def finished(self, result: Result) -> Result:
+        """Return a result with the user's functions applied, which no thread of this package calls."""
 
 
 @dataclass(frozen=True)
@@ -86,10 +88,9 @@ class PooledStates:
         """Some thousand vectors."""
         return max(1, _LOOKUP // len(self.names))
 
-    @property
-    def runs_users_code(self) -> bool:
-        """Whether a pooling is a function."""
-        return any(callable(pooling) for pooling in self.poolings)
+    def sizes(self, text: str) -> Sequence[int]:
+        """Return the widths of the poolings for each layer."""
+        return self.widths * len(self.layers)
 
     def read(self, model: PackedModel, unit: Unit, batch_tokens: int) -> Iterator[Result]:
         """Run up to the highest layer, and pool each layer as it comes."""
@@ -99,13 +100,26 @@ class PooledStates:
         for block in run_unit(model, unit, self.layers, batch_tokens):
             _check_states(unit, block)
             number = self.layers.index(block.layer)
+            residues = residue_states(block.hidden, has_eos)
             if not self.poolings:
-                yield Result(block.rows, number, list(residue_states(block.hidden, has_eos).copy()))
-            first = number * len(self.poolings)
-            for column, (pooling, width) in enumerate(
-                zip(self.poolings, self.widths, strict=True), start=first
-            ):
-                yield Result(block.rows, column, list(pool(block.hidden, pooling, has_eos, width)))
+                yield Result(block.rows, number, list(residues.copy()))
+            for column, pooling in enumerate(self.poolings, start=number * len(self.poolings)):
+                if isinstance(pooling, str):
+                    values = list(pool(block.hidden, pooling, has_eos))
+                else:
+                    values = list(residues.copy())  # the user's function is called in `finished`
+                yield Result(block.rows, column, values)
+
+    def finished(self, result: Result) -> Result:
+        """Return the result, pooled by the user's function where it is one of a function."""
+        if not self.poolings:
+            return result
+        number = result.column % len(self.poolings)
+        pooling, width = self.poolings[number], self.widths[number]
+        if isinstance(pooling, str):
+            return result
+        pooled = [pool_by_function(pooling, residues, width) for residues in result.values]
+        return result._replace(values=pooled)
 
 
 @dataclass(frozen=True)
@@ -120,13 +134,17 @@ class LogProbabilities:
     every_residue: bool
     looked_up_together = _LOOKUP
     one_by_one = False
-    runs_users_code = False
 
     @property
     def names(self) -> tuple[CacheName | None, ...]:
         """One column, ``(positions,)`` or ``(positions x 25,)``."""
         what = "log-probabilities" if self.every_residue else "log-probability"
         return ((self.layer, what),)
+
+    def sizes(self, text: str) -> Sequence[int]:
+        """Return the number of positions, or 25 times that."""
+        positions = len(masked_in_turn(text) or scored_positions(text))
+        return (positions * (len(RESIDUES) if self.every_residue else 1),)
 
     def read(self, model: PackedModel, unit: Unit, batch_tokens: int) -> Iterator[Result]:
         """Run all copies of the unit's texts, and the head at the positions alone."""
@@ -138,6 +156,10 @@ class LogProbabilities:
                 raise FloatingPointError(f"The log-probabilities of {_described(text.upper())}")
             yield Result((row,), 0, [table.reshape(-1)])
 
+    def finished(self, result: Result) -> Result:
+        """Return the result as it is."""
+        return result
+
 
 @dataclass(frozen=True)
 class Contacts:
@@ -147,7 +169,6 @@ class Contacts:
     regression: ContactRegression
     features: bool
     one_by_one = True
-    runs_users_code = False
 
     @property
     def looked_up_together(self) -> int:
@@ -160,6 +181,10 @@ class Contacts:
         what = "contact-features" if self.features else "contact-map"
         return ((self.layer, f"{what}-{self.regression.fingerprint}"),)
 
+    def sizes(self, text: str) -> Sequence[int]:
+        """Return the size of the triangle, or the number of features."""
+        return (len(FEATURES) if self.features else len(text) * (len(text) + 1) // 2,)
+
     def read(self, model: PackedModel, unit: Unit, batch_tokens: int) -> Iterator[Result]:
         """One sequence after the other: a map is large, and there is no gain in several at a time."""
         from sklearn_esm.engine import contact_map
@@ -171,6 +196,10 @@ class Contacts:
             if not np.isfinite(contacts).all():
                 raise FloatingPointError(f"The contacts of {_described(sequence)}")
             yield Result((row,), 0, [summarise(contacts)])
+
+    def finished(self, result: Result) -> Result:
+        """Return the result as it is."""
+        return result
 
 
 def _check_states(unit: Unit, block: Block) -> None:

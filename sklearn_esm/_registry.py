@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from collections import OrderedDict
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sklearn_esm._checkpoint import read_checkpoint
-from sklearn_esm._identity import identify
+from sklearn_esm._identity import FileState, Identity, identify
+from sklearn_esm._locks import fork_safe_lock
 
 if TYPE_CHECKING:
     from sklearn_esm.engine import PackedModel
@@ -16,21 +15,29 @@ if TYPE_CHECKING:
 # a search over models keeps the two latest; the tensors of older ones are only mapped files
 MAX_MODELS = 2
 
-_models: OrderedDict[tuple[str, int, int, str, str], PackedModel] = OrderedDict()
-_lock = threading.Lock()
+_models: OrderedDict[tuple[FileState, str, str, str], PackedModel] = OrderedDict()
+_lock = fork_safe_lock()
 
 
-def loaded_model(path: Path, device: str, dtype: str) -> PackedModel:
-    """The model of a checkpoint on a device, read at the first call and shared after it."""
+def loaded_model(identity: Identity, device: str, dtype: str) -> PackedModel:
+    """Return the model of a checkpoint on a device, read at the first call and shared after it.
+
+    Raises
+    ------
+    ValueError
+        If the file was replaced since it was identified.
+    """
     from sklearn_esm.engine import PackedModel
 
     # not by content alone: the model is mapped from this very file, which may be overwritten in
     # place while a copy of it, or its backup put back, has the former fingerprint
-    status = path.stat()
-    key = (identify(path).fingerprint, status.st_ino, status.st_mtime_ns, device, dtype)
+    key = (identity.state, identity.fingerprint, device, dtype)
     with _lock:
         if key not in _models:
-            _models[key] = PackedModel(read_checkpoint(path), device, dtype)
+            model = PackedModel(read_checkpoint(identity.path), device, dtype)
+            if identify(identity.path) != identity:
+                raise ValueError(f"{identity.path} was replaced while it was read. Run this again.")
+            _models[key] = model
         _models.move_to_end(key)
         while len(_models) > MAX_MODELS:
             _models.popitem(last=False)
@@ -55,16 +62,17 @@ def resolve_device(device: str | None, dtype: str) -> str:
         if torch.cuda.is_available():
             return "cuda"
         return "mps" if torch.backends.mps.is_available() else "cpu"
-    parsed = torch.device(device)
+    # torch itself would read cuda:256 as cuda:0
+    kind, _, number = device.partition(":")
     present = {
         "cpu": 1,
         "cuda": torch.cuda.device_count(),
         "mps": int(torch.backends.mps.is_available()),
-    }.get(parsed.type, 0)
-    if (parsed.index or 0) >= present:
+    }[kind]
+    if int(number or 0) >= present:
         raise ValueError(
             f"device={device!r} is not present: torch sees {torch.cuda.device_count()} CUDA devices "
             f"and {'an' if torch.backends.mps.is_available() else 'no'} MPS device. "
             "Pass device=None to take the best one present."
         )
-    return str(parsed)
+    return device

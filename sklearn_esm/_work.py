@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 from joblib import effective_n_jobs
 from sklearn.utils.parallel import Parallel, delayed
 
+from sklearn_esm._background import Stop
 from sklearn_esm._cache import Key
 from sklearn_esm._checkpoint import find_checkpoint
-from sklearn_esm._identity import identify
-from sklearn_esm._lanes import cores_taken, lanes, side_by_side
+from sklearn_esm._identity import Identity, identify
+from sklearn_esm._lanes import cores_taken, lanes, run_alone, side_by_side, torch_threads
 from sklearn_esm._readings import CacheName, Reading, Result
 from sklearn_esm._registry import loaded_model, resolve_device
 from sklearn_esm._room import within_memory
@@ -54,14 +55,10 @@ class Request:
     batch_tokens: int | None
 
     def tokens_per_batch(self) -> int:
-        return self.batch_tokens or BATCH_TOKENS[self._planned_device().split(":")[0]]
+        return self.batch_tokens or BATCH_TOKENS[self.planned_device().split(":")[0]]
 
-    def lanes(self) -> int:
-        """How many units this process runs at a time."""
-        return 1 if self.reading.runs_users_code else lanes(self._planned_device())
-
-    def _planned_device(self) -> str:
-        # the one asked for, though only the workers may have it
+    def planned_device(self) -> str:
+        """Return the device the batches are planned for, which only the workers may have."""
         return self.device or resolve_device(None, self.dtype)
 
     def key(self, name: CacheName, sequence: str) -> Key:
@@ -70,34 +67,63 @@ class Request:
         return Key(self.fingerprint, self.dtype, *name, window or 0, sequence)
 
 
-def run_units(
-    request: Request, units: Iterable[Unit], n_jobs: int | None
-) -> Iterator[tuple[Unit, list[Result]]]:
-    """Each unit with its results, computed in this process or by joblib's workers."""
-    workers = 1 if _inside_dask() else effective_n_jobs(n_jobs)
-    if workers == 1:
-        yield from side_by_side(partial(_run, request), units, request.lanes())
-        return
-    handed_out: deque[Unit] = deque()
+class Workers:
+    """What runs the units of a request: threads of this process, or joblib's workers.
 
-    def tasks() -> Iterator[Any]:
-        for unit in units:
-            handed_out.append(unit)
-            yield delayed(_run)(request, unit)
+    Made in the caller's thread, because joblib's contexts and torch's thread counts are kept by thread.
 
-    for results in _by_joblib(tasks(), workers, n_jobs):
-        yield handed_out.popleft(), results
+    Parameters
+    ----------
+    n_jobs : int or None
+        As joblib reads it.
+    """
 
+    def __init__(self, n_jobs: int | None) -> None:
+        self._threads = torch_threads()
+        self._count = 1 if _inside_dask() else effective_n_jobs(n_jobs)
+        self._parallel: Any = None
+        self._returns_lists = False
+        if self._count > 1:
+            try:
+                self._parallel = Parallel(n_jobs=n_jobs, return_as="generator")
+            except ValueError:  # multiprocessing and Ray return lists only
+                self._parallel = Parallel(n_jobs=n_jobs)
+                self._returns_lists = True
 
-def _by_joblib(tasks: Iterator[Any], workers: int, n_jobs: int | None) -> Iterator[list[Result]]:
-    try:
-        parallel = Parallel(n_jobs=n_jobs, return_as="generator")
-    except ValueError:  # multiprocessing and Ray hand out lists only: a few units at a time
-        with Parallel(n_jobs=n_jobs) as parallel:
-            while some := list(islice(tasks, 4 * workers)):
+    @property
+    def elsewhere(self) -> bool:
+        """Whether joblib's workers run the units, and call the user's functions there."""
+        return self._parallel is not None
+
+    def lanes(self, request: Request) -> int:
+        """Return how many units run at a time in this process."""
+        return lanes(request.planned_device(), self._threads)
+
+    def run(
+        self, request: Request, units: Iterable[Unit], stop: Stop
+    ) -> Iterator[tuple[Unit, list[Result]]]:
+        """Yield each unit with its results as they are done."""
+        if self._parallel is None:
+            yield from side_by_side(partial(run_unit, request), units, self.lanes(request), stop)
+            return
+        handed_out: deque[Unit] = deque()
+
+        def tasks() -> Iterator[Any]:
+            for unit in units:
+                handed_out.append(unit)
+                yield delayed(_run_in_worker)(request, unit)
+
+        for results in self._in_order(tasks()):
+            stop.check()
+            yield handed_out.popleft(), results
+
+    def _in_order(self, tasks: Iterator[Any]) -> Iterator[list[Result]]:
+        if not self._returns_lists:
+            yield from self._parallel(tasks)
+            return
+        with self._parallel as parallel:
+            while some := list(islice(tasks, 4 * self._count)):  # a few at a time, so that none waits
                 yield from parallel(some)
-        return
-    yield from parallel(tasks)
 
 
 def _inside_dask() -> bool:
@@ -117,16 +143,10 @@ def _inside_dask() -> bool:
     return True
 
 
-def _run(request: Request, unit: Unit) -> list[Result]:
-    path = find_checkpoint(request.model)
-    # a file replaced meanwhile, or another one on a worker's machine, must not fill this cache
-    if identify(path).fingerprint != request.fingerprint:
-        raise ValueError(
-            f"The weights at {path} are not those this run began with. Fit again, or put the "
-            "former file back; on several machines, give each the same file."
-        )
-    device = resolve_device(request.device, request.dtype)
-    model = loaded_model(path, device, request.dtype)
+def run_unit(request: Request, unit: Unit) -> list[Result]:
+    """Run a unit through the model; functions of the user's are left to `Reading.finished`."""
+    identity = _requested_model(request)
+    model = loaded_model(identity, resolve_device(request.device, request.dtype), request.dtype)
 
     def results(some: Unit, batch_tokens: int) -> list[Result]:
         return list(request.reading.read(model, some, batch_tokens))
@@ -134,14 +154,38 @@ def _run(request: Request, unit: Unit) -> list[Result]:
     parts, way_out = [unit], "window"
     if request.reading.one_by_one:
         parts, way_out = [unit.part([number]) for number in range(len(unit.rows))], "truncate"
-    with cores_taken():
-        try:
-            return [
+    try:
+        with cores_taken():
+            computed = [
                 result
                 for part in parts
                 for result in within_memory(results, part, request.tokens_per_batch(), model, way_out)
             ]
-        except FloatingPointError as error:
-            raise ValueError(
-                f"{error} are not finite in {request.dtype}. {_WIDER[request.dtype]}"
-            ) from error
+    except FloatingPointError as error:
+        raise ValueError(
+            f"{error} are not finite in {request.dtype}. {_WIDER[request.dtype]}"
+        ) from error
+    # once more: a file rewritten while it was mapped may have changed the weights halfway
+    _requested_model(request)
+    return computed
+
+
+def _run_in_worker(request: Request, unit: Unit) -> list[Result]:
+    return [request.reading.finished(result) for result in run_alone(partial(run_unit, request), unit)]
+
+
+def _requested_model(request: Request) -> Identity:
+    """Return the identity of the request's checkpoint.
+
+    Raises
+    ------
+    ValueError
+        If its weights are not those the request was made for. They must not fill this cache.
+    """
+    identity = identify(find_checkpoint(request.model))
+    if identity.fingerprint != request.fingerprint:
+        raise ValueError(
+            f"The weights at {identity.path} are not those this run began with. Fit again, or put the "
+            "former file back; on several machines, give each the same file."
+        )
+    return identity

@@ -10,7 +10,8 @@ from fair_esm_oracle import FAMILIES, save_random_checkpoint, save_random_regres
 from known_vectors import FINGERPRINT
 from three_estimators import CASES
 
-from sklearn_esm import _cache, engine
+from sklearn_esm import _cache, _compute, _work, engine
+from sklearn_esm._background import Stop
 
 
 @pytest.fixture(scope="session")
@@ -68,6 +69,15 @@ def one_thread(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def in_this_thread(monkeypatch):
+    """Run every pass in the thread of the test, where torch can be watched."""
+    monkeypatch.setattr(_compute, "iterate_in_background", lambda produce: produce(Stop()))
+    monkeypatch.setattr(
+        _work, "side_by_side", lambda run, units, *_: ((unit, run(unit)) for unit in units)
+    )
 
 
 @pytest.fixture

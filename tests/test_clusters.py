@@ -250,15 +250,11 @@ def test_threads_take_turns_where_torch_has_threads_of_its_own(
 
     monkeypatch.setattr(engine, "run_unit", watched)
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
-    monkeypatch.setattr(_lanes, "cpu_count", lambda: cores)
-    _lanes._cores.cache_clear()
-    try:
-        with parallel_config("threading"):
-            ESMEmbeddingTransformer(
-                checkpoint.path, n_jobs=4, cache=None, **SEVERAL_UNITS
-            ).fit_transform(SEQUENCES)
-    finally:
-        _lanes._cores.cache_clear()
+    monkeypatch.setattr(_lanes, "_cores", _lanes._Cores(cores))
+    with parallel_config("threading"):
+        ESMEmbeddingTransformer(checkpoint.path, n_jobs=4, cache=None, **SEVERAL_UNITS).fit_transform(
+            SEQUENCES
+        )
     assert len(seen) > 4
     assert max(seen) == at_a_time
 

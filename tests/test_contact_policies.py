@@ -80,7 +80,7 @@ def small_device(checkpoint, tmp_path, monkeypatch):
         observe_attention(model, tokens, see)
 
     monkeypatch.setattr(PackedModel, "observe_attention", limited)
-    monkeypatch.setattr(_work, "lanes", lambda device: 1)  # as on a GPU
+    monkeypatch.setattr(_work, "lanes", lambda *_: 1)  # as on a GPU
     copy = replace(checkpoint, path=tmp_path / "fresh.pt")
     copy.path.write_bytes(checkpoint.path.read_bytes())
     save_random_regression(copy)

@@ -13,7 +13,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from sklearn_esm import ESMContactTransformer, _work
+from sklearn_esm import ESMContactTransformer
 from sklearn_esm._contact_features import FEATURES, contact_features, full_map, upper_triangle
 from sklearn_esm.engine import PackedModel, _attention
 
@@ -59,8 +59,8 @@ def own(checkpoint, tmp_path):
 
 
 @pytest.fixture
-def observed(monkeypatch):
-    """The shapes of the attention maps that are shown, a list for each sequence run; one lane."""
+def observed(monkeypatch, in_this_thread):
+    """The shapes of the attention maps that are shown, a list for each sequence run."""
     shapes = []
     observe_attention = PackedModel.observe_attention
 
@@ -69,7 +69,6 @@ def observed(monkeypatch):
         observe_attention(model, tokens, lambda maps: (shapes[-1].append(tuple(maps.shape)), see(maps)))
 
     monkeypatch.setattr(PackedModel, "observe_attention", observing)
-    monkeypatch.setattr(_work, "lanes", lambda device: 1)
     return shapes
 
 

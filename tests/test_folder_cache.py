@@ -70,7 +70,7 @@ def test_keys_that_differ_in_one_field_are_different(opened, change):
 def test_every_checkpoint_has_a_database_of_its_own(folder):
     put(folder, known([1]))
     assert kept(folder, known([1]), "another") == []
-    assert sorted(path.name for path in folder.iterdir()) == [DATABASE, "another.v1.sqlite"]
+    assert sorted(path.name for path in folder.iterdir()) == [DATABASE, "another.v2.sqlite"]
 
 
 def test_a_second_vector_under_a_key_replaces_the_first(opened):
@@ -225,7 +225,7 @@ def test_the_checkpoint_written_to_the_longest_ago_loses_its_vectors_first(folde
     vectors = known(range(300), width=320)
     for fingerprint, hours in (("new", 0), ("old", 2), ("middle", 1)):
         put(folder, vectors, fingerprint)
-        os.utime(folder / f"{fingerprint}.v1.sqlite", (time.time() - 3600 * hours,) * 2)
+        os.utime(folder / f"{fingerprint}.v2.sqlite", (time.time() - 3600 * hours,) * 2)
     size = bytes_of(folder) // 3
     prune_cache(folder, int(1.5 * size))
     sizes = [len(kept(folder, vectors, fingerprint)) for fingerprint in ("old", "middle", "new")]

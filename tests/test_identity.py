@@ -43,10 +43,10 @@ def reads(monkeypatch):
     paths = []
     find_out = _identity._find_out
 
-    def reading(path, *rest):
-        paths.append(path)
+    def reading(state, *rest):
+        paths.append(Path(state.path))
         time.sleep(0.02)  # long enough for every thread to arrive
-        return find_out(path, *rest)
+        return find_out(state, *rest)
 
     monkeypatch.setattr(_identity, "_find_out", reading)
     return paths
@@ -194,10 +194,25 @@ def test_a_file_is_hashed_once_in_a_process(path, reads):
     assert reads == [path]
 
 
-def test_a_file_without_a_note_is_hashed_once_in_a_process(path, reads):
+def test_a_file_modified_lately_is_hashed_at_each_call_until_its_times_would_change(path, reads):
+    # a file system may keep times in whole seconds: what is written now can get the same time
     os.utime(path)
+    assert identify(path) == identify(path)
+    assert reads == [path, path]
+    os.utime(path, (time.time() - 3,) * 2)
     assert identify(path) is identify(path)
-    assert reads == [path]
+    assert reads == [path, path, path]
+
+
+def test_content_replaced_without_a_change_of_its_state_is_noticed(path, monkeypatch):
+    # as on a file system with whole seconds, for a file that was saved twice within one
+    now = time.time_ns()
+    monkeypatch.setattr(
+        _identity, "_state_of", lambda path, status: _identity.FileState(path, 1, now, now, 2, 3)
+    )
+    former = identify(path).fingerprint
+    save(path, seed=1)
+    assert identify(path).fingerprint == sha256(path) != former
 
 
 def test_threads_that_ask_at_once_hash_once(path, reads):
@@ -317,7 +332,7 @@ def test_a_note_of_another_form_is_ignored_though_its_checksum_is_right(path, re
     assert reads == [path, path]
 
 
-@pytest.mark.parametrize("part", range(4), ids=["path", "size", "modification", "change"])
+@pytest.mark.parametrize("part", range(6), ids=_identity.FileState._fields)
 def test_a_note_about_another_state_of_the_file_is_not_taken(path, reads, part):
     identity = identify(path)
     note = json.loads(only_note().read_text())

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -11,6 +12,7 @@ from fair_esm_oracle import assert_faithful, fair_esm_residues
 from numpy.testing import assert_array_equal
 
 from sklearn_esm import ESMEmbeddingTransformer, _lanes, _work, engine
+from sklearn_esm._background import Stop, StoppedError
 from sklearn_esm.engine import plan_units
 
 SEQUENCES = [
@@ -21,11 +23,8 @@ LONG = "MKTAYIAKQRQISFVKSHFSRQLEERLGLIEVQAPILSRVGDGTQDNLSGAEKAVQVKVKALPDAQFEVVHS
 
 @pytest.fixture
 def three_lanes(monkeypatch):
-    monkeypatch.setattr(_work, "lanes", lambda device: 3)
-    monkeypatch.setattr(_lanes, "cpu_count", lambda: 3)
-    _lanes._cores.cache_clear()
-    yield
-    _lanes._cores.cache_clear()
+    monkeypatch.setattr(_work, "lanes", lambda *_: 3)
+    monkeypatch.setattr(_lanes, "_cores", _lanes._Cores(3))
 
 
 @pytest.fixture
@@ -67,8 +66,8 @@ def test_each_lane_has_one_thread_of_torch(checkpoint, three_lanes, places):
 
 def test_unit_longer_than_a_lanes_share_has_every_core(checkpoint, three_lanes, places):
     embed(checkpoint, [*SEQUENCES, LONG])
-    long, *others = places
-    assert long == (len(LONG), threading.main_thread(), torch.get_num_threads())
+    (residues, _, threads), *others = places
+    assert (residues, threads) == (len(LONG), torch.get_num_threads())
     assert {threads for *_, threads in others} == {1}
 
 
@@ -113,7 +112,7 @@ def test_error_in_a_lane_is_raised_and_ends_the_others(checkpoint, three_lanes, 
 
 def test_results_that_nobody_waits_for_end_the_lanes():
     before = threading.active_count()
-    results = _lanes.side_by_side(lambda unit: unit.rows, plan_units(SEQUENCES, 50), 3)
+    results = _lanes.side_by_side(lambda unit: unit.rows, plan_units(SEQUENCES, 50), 3, Stop())
     unit, rows = next(results)
     assert rows == unit.rows
     assert threading.active_count() == before + 3
@@ -134,7 +133,7 @@ def test_what_other_lanes_have_begun_is_not_lost_to_an_error():
 
     done = []
     with pytest.raises(RuntimeError, match="no luck"):
-        done.extend(unit for unit, _ in _lanes.side_by_side(run, units, 3))
+        done.extend(unit for unit, _ in _lanes.side_by_side(run, units, 3, Stop()))
     assert units[1] in done
     assert units[2] in done
 
@@ -159,7 +158,7 @@ def test_what_is_done_is_handed_out_before_more_is_begun():
             go_on.wait()
         return unit.rows
 
-    results = _lanes.side_by_side(run, slow_to_come(), 3)
+    results = _lanes.side_by_side(run, slow_to_come(), 3, Stop())
     assert next(results) == (units[0], units[0].rows)
     assert taken == units[:2]
     go_on.set()
@@ -174,21 +173,37 @@ def test_few_units_are_taken_ahead():
             taken.append(unit)
             yield unit
 
-    results = _lanes.side_by_side(lambda unit: unit.rows, units(), 3)
+    results = _lanes.side_by_side(lambda unit: unit.rows, units(), 3, Stop())
     next(results)
     assert len(taken) <= 2 * 3 + 1
     results.close()
 
 
 def test_lanes_are_the_threads_that_torch_has():
-    assert _lanes.lanes("cpu") == torch.get_num_threads()
-    assert _lanes.lanes("cuda:1") == 1
+    assert _lanes.lanes("cpu", None) == torch.get_num_threads()
+    assert _lanes.lanes("cpu", 5) == 5  # of the caller's thread
+    assert _lanes.lanes("cuda:1", 5) == 1
 
 
-def test_one_lane_is_the_callers_thread():
-    units = plan_units(SEQUENCES, 50)
-    results = list(_lanes.side_by_side(lambda _: threading.current_thread(), units, 1))
-    assert results == [(unit, threading.current_thread()) for unit in units]
+def test_no_unit_runs_in_the_callers_thread():
+    units = [*plan_units(SEQUENCES, 50), replace(plan_units([LONG], 50)[0], wide=True)]
+    results = list(_lanes.side_by_side(lambda _: threading.current_thread(), units, 1, Stop()))
+    assert {unit.rows for unit, _ in results} == {unit.rows for unit in units}
+    assert threading.current_thread() not in {thread for _, thread in results}
+
+
+def test_a_stop_ends_the_lanes_without_waiting_for_a_pass():
+    stop, begun, go_on = Stop(), threading.Event(), threading.Event()
+
+    def run(unit):
+        begun.set()
+        go_on.wait()
+
+    results = _lanes.side_by_side(run, plan_units(SEQUENCES, 50), 3, stop)
+    threading.Thread(target=lambda: (begun.wait(), setattr(stop, "requested", True))).start()
+    with pytest.raises(StoppedError):
+        next(results)
+    go_on.set()
 
 
 @pytest.mark.parametrize(("lanes", "wide"), [(1, []), (2, []), (3, [500]), (6, [500, 200, 200])])
@@ -199,8 +214,7 @@ def test_plan_marks_what_is_longer_than_a_lanes_share(lanes, wide):
 
 
 def test_passes_wait_for_free_cores(monkeypatch):
-    monkeypatch.setattr(_lanes, "cpu_count", lambda: 4)
-    _lanes._cores.cache_clear()
+    monkeypatch.setattr(_lanes, "_cores", _lanes._Cores(4))
     running, seen, lock = [], [], threading.Lock()
 
     def work(threads):
@@ -220,7 +234,6 @@ def test_passes_wait_for_free_cores(monkeypatch):
     for worker in workers:
         worker.join()
     torch.set_num_threads(before)
-    _lanes._cores.cache_clear()
     assert len(seen) == 100
     assert max(seen) <= 8  # alone, since it has more threads than there are cores
     assert all(number <= 4 or number == 8 for number in seen)

@@ -295,7 +295,7 @@ def small_device(checkpoint, tmp_path, monkeypatch):
             return hidden_states(model, tokens, layers)
 
         monkeypatch.setattr(PackedModel, "hidden_states", running)
-        monkeypatch.setattr(_work, "lanes", lambda device: 1)  # as on a GPU
+        monkeypatch.setattr(_work, "lanes", lambda *_: 1)  # as on a GPU
         path = tmp_path / "fresh.pt"
         path.write_bytes(checkpoint.path.read_bytes())
         return replace(checkpoint, path=path), tried

@@ -13,7 +13,7 @@ import torch
 from fair_esm_oracle import HEADS, LAYERS, WIDTH
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from sklearn_esm import ESMEmbeddingTransformer, _work
+from sklearn_esm import ESMEmbeddingTransformer
 
 RESIDUES = np.array(list("ACDEFGHIKLMNPQRSTVWY"))
 
@@ -40,9 +40,7 @@ class Operations(TorchDispatchMode):
         return operation(*arguments, **(settings or {}))
 
 
-@pytest.fixture(autouse=True)
-def one_lane(monkeypatch):
-    monkeypatch.setattr(_work, "lanes", lambda device: 1)  # operations are counted in this thread
+pytestmark = pytest.mark.usefixtures("in_this_thread")  # where operations are counted
 
 
 def proteins(lengths, seed=0):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from sklearn_esm import ESMEmbeddingTransformer, _pooling
-from sklearn_esm._pooling import POOLINGS, pooled_width, pooling_name, residue_states
+from sklearn_esm._pooling import POOLINGS, pool_by_function, pooled_width, pooling_name, residue_states
 
 
 def states(sequences=3, residues=7, width=5, has_eos=True, seed=0):
@@ -18,7 +18,10 @@ def states(sequences=3, residues=7, width=5, has_eos=True, seed=0):
 
 
 def pool(hidden, pooling, has_eos, width=None):
-    return _pooling.pool(hidden, pooling, has_eos, width or hidden.shape[2])
+    if isinstance(pooling, str):
+        return _pooling.pool(hidden, pooling, has_eos)
+    states = residue_states(hidden, has_eos).copy()  # as a function gets them
+    return np.stack([pool_by_function(pooling, one, width or hidden.shape[2]) for one in states])
 
 
 def written_out(hidden, pooling, has_eos):

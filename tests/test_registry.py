@@ -20,6 +20,10 @@ from sklearn_esm._identity import identify
 from sklearn_esm._registry import MAX_MODELS, loaded_model, resolve_device
 
 
+def load(path, device, dtype):
+    return loaded_model(identify(path), device, dtype)
+
+
 @pytest.fixture(autouse=True)
 def empty_registry(monkeypatch):
     models = OrderedDict()
@@ -44,28 +48,28 @@ def reads(monkeypatch):
 
 def test_a_model_is_read_once(checkpoints, reads):
     path = checkpoints["esm2"].path
-    assert loaded_model(path, "cpu", "float32") is loaded_model(path, "cpu", "float32")
+    assert load(path, "cpu", "float32") is load(path, "cpu", "float32")
     assert reads == [path]
 
 
 def test_two_names_of_a_file_share_a_model(checkpoints, tmp_path):
-    first = loaded_model(checkpoints["esm2"].path, "cpu", "float32")
+    first = load(checkpoints["esm2"].path, "cpu", "float32")
     (tmp_path / "soft.pt").symlink_to(checkpoints["esm2"].path)
-    assert loaded_model(tmp_path / "soft.pt", "cpu", "float32") is first
+    assert load(tmp_path / "soft.pt", "cpu", "float32") is first
 
 
 def test_a_copy_has_a_model_of_its_own(checkpoints, tmp_path):
     # mapped from one file, a model must not be served for another: the first may be overwritten
     copy = Path(shutil.copy(checkpoints["esm2"].path, tmp_path / "copy.pt"))
-    first = loaded_model(checkpoints["esm2"].path, "cpu", "float32")
-    second = loaded_model(copy, "cpu", "float32")
+    first = load(checkpoints["esm2"].path, "cpu", "float32")
+    second = load(copy, "cpu", "float32")
     assert second is not first
     assert torch.equal(second._embedding, first._embedding)
 
 
 def test_each_dtype_has_its_own_model(checkpoints):
     path = checkpoints["esm2"].path
-    dtypes = [loaded_model(path, "cpu", dtype).dtype for dtype in ("float32", "bfloat16")]
+    dtypes = [load(path, "cpu", dtype).dtype for dtype in ("float32", "bfloat16")]
     assert dtypes == [torch.float32, torch.bfloat16]
 
 
@@ -73,16 +77,16 @@ def test_replaced_weights_are_read_again(tmp_path):
     path = tmp_path / "a.pt"
     save_random_checkpoint(path, "esm2", layers=1)
     assert identify(path).architecture.layers == 1
-    before = loaded_model(path, "cpu", "float32")
+    before = load(path, "cpu", "float32")
     path.unlink()  # the old one is mapped still
     save_random_checkpoint(path, "esm2", layers=2)
     assert identify(path).architecture.layers == 2
-    assert loaded_model(path, "cpu", "float32") is not before
+    assert load(path, "cpu", "float32") is not before
 
 
 def test_only_the_latest_models_are_kept(checkpoints, empty_registry):
     paths = [checkpoints[family].path for family in FAMILIES[: MAX_MODELS + 1]]
-    models = [weakref.ref(loaded_model(path, "cpu", "float32")) for path in paths]
+    models = [weakref.ref(load(path, "cpu", "float32")) for path in paths]
     gc.collect()
     assert [model() is None for model in models] == [True] + [False] * MAX_MODELS
     assert len(empty_registry) == MAX_MODELS
@@ -91,7 +95,7 @@ def test_only_the_latest_models_are_kept(checkpoints, empty_registry):
 def test_the_model_used_last_is_kept(checkpoints, reads):
     first, second, third = (checkpoints[family].path for family in FAMILIES[:3])
     for path in (first, second, first, third, first):
-        loaded_model(path, "cpu", "float32")
+        load(path, "cpu", "float32")
     assert reads == [first, second, third]
 
 
@@ -101,7 +105,7 @@ def test_threads_that_ask_at_once_load_once(checkpoints, reads):
 
     def ask(_):
         barrier.wait()
-        return loaded_model(checkpoints["esm1b"].path, "cpu", "float32")
+        return load(checkpoints["esm1b"].path, "cpu", "float32")
 
     with ThreadPoolExecutor(threads) as pool:
         models = list(pool.map(ask, range(threads)))
@@ -124,9 +128,9 @@ def test_a_failed_load_leaves_nothing_behind(checkpoints, monkeypatch, empty_reg
     with monkeypatch.context() as broken:
         broken.setattr(_registry, "read_checkpoint", lambda _: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            loaded_model(path, "cpu", "float32")
+            load(path, "cpu", "float32")
     assert not empty_registry
-    assert loaded_model(path, "cpu", "float32").architecture.layers == 3
+    assert load(path, "cpu", "float32").architecture.layers == 3
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -29,7 +29,7 @@ def small_device(monkeypatch):
             return run_unit(model, unit, layers, batch_tokens)
 
         monkeypatch.setattr(engine, "run_unit", running)
-        monkeypatch.setattr(_work, "lanes", lambda device: 1)  # as on a GPU
+        monkeypatch.setattr(_work, "lanes", lambda *_: 1)  # as on a GPU
         return tried
 
     return limited

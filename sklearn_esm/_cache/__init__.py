@@ -12,7 +12,7 @@ from sklearn_esm._cache._folder import FolderCache, folder_info, prune_folder
 from sklearn_esm._cache._interface import Cache, CacheInfo, Key, NoCache
 from sklearn_esm._cache._memory import MemoryCache
 
-__all__ = ["Cache", "CacheInfo", "Key", "cache_info", "open_cache", "prune_cache"]
+__all__ = ["Cache", "CacheInfo", "Key", "Where", "cache_info", "open_cache", "prune_cache"]
 
 MEMORY_CACHE_BYTES = 512 * 2**20
 MEMORY_CACHE = MemoryCache(MEMORY_CACHE_BYTES)

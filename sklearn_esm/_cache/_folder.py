@@ -23,8 +23,9 @@ import numpy as np
 
 from sklearn_esm._cache._interface import CacheInfo, Key, Traffic
 
-# the number changes with the format, or with what a pooling's name means
-_SUFFIX = ".v1.sqlite"
+# the number changes with the format, with what a pooling's name means, or where a fault let wrong
+# vectors in: 1 held some of checkpoints and torch settings that were misread
+_SUFFIX = ".v2.sqlite"
 _SET_ASIDE = ".damaged"
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, vector BLOB, checksum BLOB);

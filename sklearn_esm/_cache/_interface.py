@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
+
+from sklearn_esm._locks import fork_safe_lock
 
 
 class Key(NamedTuple):
@@ -47,16 +48,18 @@ class CacheInfo(NamedTuple):
     bytes: int
 
 
+_counting = fork_safe_lock()
+
+
 class Traffic:
     """Counts the sequences that were served and those that were computed, for all threads."""
 
     def __init__(self) -> None:
         self.hits = 0
         self.misses = 0
-        self._lock = threading.Lock()
 
     def add(self, *, hits: int = 0, misses: int = 0) -> None:
-        with self._lock:
+        with _counting:
             self.hits += hits
             self.misses += misses
 

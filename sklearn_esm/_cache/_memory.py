@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from sklearn_esm._cache._interface import CacheInfo, Key, Traffic
+from sklearn_esm._locks import fork_safe_lock
 
 # the entry's key, its sequence apart, and the bookkeeping of Python and numpy around the numbers
 _ENTRY_OVERHEAD = 400
+
+_lock = fork_safe_lock()
 
 
 class MemoryCache:
@@ -24,11 +26,10 @@ class MemoryCache:
         self.traffic = Traffic()
         self._vectors: OrderedDict[Key, np.ndarray] = OrderedDict()
         self._claims: dict[Key, int] = {}
-        self._lock = threading.Lock()
 
     def get(self, keys: Sequence[Key]) -> list[np.ndarray | None]:
         """Return the vectors stored under the keys, or None."""
-        with self._lock:
+        with _lock:
             for key in keys:
                 if key in self._vectors:
                     self._vectors.move_to_end(key)
@@ -39,7 +40,7 @@ class MemoryCache:
         for key, vector in vectors.items():
             vector = vector.copy()  # a view would keep its whole batch alive
             vector.flags.writeable = False
-            with self._lock:
+            with _lock:
                 self._forget(key)
                 self._vectors[key] = vector
                 self.bytes += _size(key, vector)
@@ -48,7 +49,7 @@ class MemoryCache:
     def claim(self, keys: Sequence[Key]) -> list[bool]:
         """Grant what no other thread of this process computes."""
         process = os.getpid()
-        with self._lock:
+        with _lock:
             # a claim of another process was inherited by a fork, and nobody here will release it
             free = [self._claims.get(key) != process for key in keys]
             self._claims.update((key, process) for key, mine in zip(keys, free, strict=True) if mine)
@@ -56,7 +57,7 @@ class MemoryCache:
 
     def release(self, keys: Sequence[Key]) -> None:
         """Give claims back."""
-        with self._lock:
+        with _lock:
             for key in keys:
                 self._claims.pop(key, None)
 
@@ -67,7 +68,7 @@ class MemoryCache:
 
     def prune(self, max_bytes: int) -> None:
         """Forget the least recently used vectors beyond ``max_bytes``."""
-        with self._lock:
+        with _lock:
             self._shrink(max_bytes)
 
     def _shrink(self, max_bytes: int) -> None:
