@@ -18,7 +18,7 @@ from sklearn_esm._compute import Source, arrays_of, filled_matrix
 from sklearn_esm._identity import Identity, identify
 from sklearn_esm._parameters import check_parameters
 from sklearn_esm._readings import Reading
-from sklearn_esm._sequences import clean_sequences, shorten
+from sklearn_esm._sequences import SequenceError, clean_sequences, shorten
 from sklearn_esm._work import Request
 
 
@@ -195,9 +195,10 @@ class SequenceTransformer(TransformerMixin, BaseEstimator):
         ways_out = " or ".join(map(repr, self._overlong_policies[1:]))
         for row, sequence in enumerate(sequences):
             if sequence and len(sequence) > limit:
-                raise ValueError(
-                    f"Sequence {row} ({shorten(sequence)}) has {len(sequence):,} residues, and {label} "
-                    f"takes {limit:,} here. Pass overlong={ways_out} to allow it."
+                raise SequenceError(
+                    row,
+                    f"({shorten(sequence)}) has {len(sequence):,} residues, and {label} takes "
+                    f"{limit:,} here. Pass overlong={ways_out} to allow it.",
                 )
         return sequences
 

@@ -257,7 +257,8 @@ class ESMLikelihoodTransformer(SequenceTransformer):
         try:
             (reference,) = self._sequences([self.reference], model)
         except (ValueError, TypeError) as error:
-            raise type(error)(f"The reference cannot be used. {error}") from error
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(f"The reference cannot be used. {error}") from error
         if reference is None:
             raise ValueError("The reference is empty. Pass the wild-type sequence, or None.")
         return reference

@@ -7,7 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from sklearn_esm._sequences import MASK, mask_in_turn, residue_codes, scored_positions, shorten
+from sklearn_esm._sequences import (
+    MASK,
+    SequenceError,
+    mask_in_turn,
+    residue_codes,
+    scored_positions,
+    shorten,
+)
 
 OF_SEQUENCES = ("pseudo-perplexity", "pseudo-log-likelihood", "log-likelihood")
 OF_VARIANTS = ("masked-marginals", "wt-marginals")
@@ -60,9 +67,10 @@ def check_scored(sequences: Sequence[str | None]) -> None:
     """Raise ValueError for a sequence that has no residue to score."""
     for row, sequence in enumerate(sequences):
         if sequence is not None and not sequence.strip(MASK):
-            raise ValueError(
-                f"Sequence {row} is nothing but <mask>, and a <mask> is not scored. Remove it, or "
-                "pass invalid='unknown' where it came from invalid='mask'."
+            raise SequenceError(
+                row,
+                "is nothing but <mask>, and a <mask> is not scored. Remove it, or pass "
+                "invalid='unknown' where it came from invalid='mask'.",
             )
 
 
@@ -72,16 +80,18 @@ def check_variants(sequences: Sequence[str | None], reference: str) -> None:
         if sequence is None or sequence == reference:
             continue
         if len(sequence) != len(reference):
-            raise ValueError(
-                f"Sequence {row} ({shorten(sequence)}) has {len(sequence):,} residues, and the "
-                f"reference has {len(reference):,}. Marginals judge substitutions only: pass each "
-                "variant as a whole sequence of the same length, or a method that needs no reference."
+            raise SequenceError(
+                row,
+                f"({shorten(sequence)}) has {len(sequence):,} residues, and the reference has "
+                f"{len(reference):,}. Marginals judge substitutions only: pass each variant as a whole "
+                "sequence of the same length, or a method that needs no reference.",
             )
         for position, (new, old) in enumerate(zip(sequence, reference, strict=True)):
             if new != old and MASK in (new, old):
-                raise ValueError(
-                    f"Sequence {row} has {_shown(new)} at position {position}, and the reference has "
-                    f"{_shown(old)}: there is no likelihood of <mask>. Put residues in both."
+                raise SequenceError(
+                    row,
+                    f"has {_shown(new)} at position {position}, and the reference has {_shown(old)}: "
+                    "there is no likelihood of <mask>. Put residues in both.",
                 )
 
 

@@ -7,10 +7,12 @@ is all that the model, a worker or a cache needs to know.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence, Set, Sized
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+
+from sklearn_esm._columns import is_biopython_seq, items_of
 
 RESIDUES = "ACDEFGHIKLMNPQRSTVWYBUZOX"
 # "<mask>" has six characters and stands for one residue; one for one keeps len() and slices true
@@ -24,7 +26,29 @@ _RESIDUE_BYTES = RESIDUES.encode()
 _NO_RESIDUE = re.compile(
     rf"[^{RESIDUES}{RESIDUES.lower()}](?:(?<=<)(?i:mask|cls|eos|pad|unk|sep|null_\d+)>)?", re.ASCII
 )
-_COLUMNS_SHOWN = 10
+
+
+class SequenceError(ValueError):
+    """Raised for a sequence that cannot be used.
+
+    Parameters
+    ----------
+    row : int
+        Which one, counted from 0.
+    problem : str
+        What is wrong with it, and the fix.
+    noun : str, default="Sequence"
+        What the message calls it before its row and the problem.
+    """
+
+    def __init__(self, row: int, problem: str, noun: str = "Sequence") -> None:
+        super().__init__(row, problem, noun)  # all of them, so that it can be pickled
+        self.row = row
+        self.problem = problem
+        self._noun = noun
+
+    def __str__(self) -> str:
+        return f"{self._noun} {self.row} {self.problem}"
 
 
 def clean_sequences(X: Any, *, invalid: str, missing: str, model: str) -> list[str | None]:
@@ -53,7 +77,7 @@ def clean_sequences(X: Any, *, invalid: str, missing: str, model: str) -> list[s
     """
     _check_policy("invalid", invalid, ("error", *_REPLACEMENTS))
     _check_policy("missing", missing, ("error", "nan"))
-    return [_clean(item, row, invalid, missing, model) for row, item in enumerate(_rows(X))]
+    return [_clean(item, row, invalid, missing, model) for row, item in enumerate(items_of(X))]
 
 
 def mask_in_turn(sequence: str, positions: Sequence[int]) -> str:
@@ -103,88 +127,6 @@ def _check_policy(name: str, value: str, allowed: tuple[str, ...]) -> None:
         raise ValueError(f"{name}={value!r} is unknown. Pass one of {', '.join(map(repr, allowed))}.")
 
 
-def _rows(X: Any) -> list[Any]:
-    _refuse_containers(X)
-    shape, names, column = _layout(X)
-    if shape[0] == 0:
-        raise ValueError(
-            f"Found array with 0 sample(s) (shape={shape}) while a minimum of 1 is required."
-        )
-    if len(shape) > 1 and shape[1] == 0:
-        raise ValueError(
-            f"Found array with 0 feature(s) (shape={shape}) while a minimum of 1 is required: "
-            "X needs one column, the sequences."
-        )
-    if len(shape) > 1 and shape[1] > 1:
-        shown = ", ".join(map(repr, names[:_COLUMNS_SHOWN]))
-        more = ", ..." if len(names) > _COLUMNS_SHOWN else ""
-        raise ValueError(
-            f"X has {shape[1]} columns ({shown}{more}), and one is needed. Select the column of "
-            "sequences, for instance with a ColumnTransformer."
-        )
-    return _to_list(column)
-
-
-def _refuse_containers(X: Any) -> None:
-    kind = type(X).__name__
-    # looked up on the class: a table with a column called "seq" has an attribute of that name
-    if isinstance(X, str) or _is_biopython_seq(X) or hasattr(type(X), "seq"):
-        raise ValueError(f"X is a single sequence, a {kind}: pass a list, [sequence].")
-    if isinstance(X, (bytes, bytearray, memoryview)):
-        raise TypeError(f"X is {kind}: decode it first, and pass a list, [X.decode()].")
-    if isinstance(X, Mapping):
-        raise TypeError(f"X is a {kind}, whose rows have no numbers: pass list(X.values()).")
-    if isinstance(X, Set):
-        raise TypeError(f"X is a {kind}, which has no order: pass a list, sorted(X).")
-    if hasattr(type(X), "tocsr"):
-        raise TypeError(
-            f"X is sparse, a {kind}, and holds numbers: pass a list or a column of sequences."
-        )
-
-
-def _layout(X: Any) -> tuple[tuple[int, ...], list[Any], Any]:
-    """Return the shape, the names of the columns, and the first column where there is one."""
-    kind = type(X)
-    if hasattr(kind, "column_names"):  # pyarrow, whose batches have a shape from version 15 on
-        return (X.num_rows, X.num_columns), X.column_names, X.column(0) if X.num_columns else None
-    if hasattr(kind, "get_columns"):  # polars
-        return X.shape, X.columns, X.get_columns()[0] if X.width else None
-    if hasattr(kind, "iloc") and X.ndim == 2:  # pandas
-        return X.shape, list(X.columns), X.iloc[:, 0] if X.shape[1] else None
-    if isinstance(X, np.ndarray):
-        return _array_layout(X)
-    if hasattr(kind, "__array__") and not _list_methods(X):
-        return _array_layout(np.asarray(X))
-    if not isinstance(X, Sized) or not isinstance(X, Iterable):
-        raise TypeError(
-            f"X is a {kind.__name__}, which has no length: pass a list or a column of sequences "
-            "(for a generator or a parser, list(X))."
-        )
-    return (len(X),), [], X
-
-
-def _array_layout(X: np.ndarray) -> tuple[tuple[int, ...], list[Any], Any]:
-    if X.ndim not in (1, 2):
-        raise ValueError(
-            f"Found array with dim {X.ndim} (shape={X.shape}), and X has one dimension, or two "
-            "with a single column: pass X.ravel() if every item is a sequence."
-        )
-    if X.ndim == 1:
-        return X.shape, [], X
-    return X.shape, list(range(X.shape[1])), X[:, 0] if X.shape[1] else None
-
-
-def _to_list(column: Any) -> list[Any]:
-    methods = _list_methods(column)
-    return methods[0]() if methods else list(column)
-
-
-def _list_methods(column: Any) -> list[Any]:
-    # pyarrow, polars, then pandas and numpy; plain iteration would give pyarrow's scalar objects
-    names = ("to_pylist", "to_list", "tolist")
-    return [getattr(column, name) for name in names if hasattr(type(column), name)]
-
-
 def _clean(item: Any, row: int, invalid: str, missing: str, model: str) -> str | None:
     text = item if isinstance(item, str) else _text(item, row)
     clean = "" if text is None else _residues(text, row, invalid, model)
@@ -195,26 +137,27 @@ def _clean(item: Any, row: int, invalid: str, missing: str, model: str) -> str |
     found = shorten(repr(item), 40)
     if text is not None and text.strip():
         found = f"{shorten(text)}, of which invalid='drop' leaves nothing"
-    raise ValueError(
-        f"Sequence {row} is missing: found {found}. Pass missing='nan' for a row of NaN, or remove "
-        "the row."
+    raise SequenceError(
+        row, f"is missing: found {found}. Pass missing='nan' for a row of NaN, or remove the row."
     )
 
 
 def _text(item: Any, row: int) -> str | None:
     """Return the sequence of a row as it was given, or None where there is none."""
-    where = f"Row {row}"
+    where = "is"
     if isinstance(item, np.ndarray):  # np.ma.masked too, which becomes None
         item = item.tolist()
     if isinstance(item, tuple) and len(item) == 2:
-        where = f"Row {row} is a pair (label, sequence), and its sequence"
+        where = "is a pair (label, sequence), and its sequence is"
         item = item[1]
     elif isinstance(item, (list, tuple)):
         if len(item) != 1:
-            raise ValueError(
-                f"Row {row} is a {type(item).__name__} of {len(item)} items, and one sequence is "
-                "needed. Select one column; join a list of residues with ''.join(row); write "
-                "labelled sequences as tuples, (label, sequence)."
+            raise SequenceError(
+                row,
+                f"is a {type(item).__name__} of {len(item)} items, and one sequence is needed. Select "
+                "one column; join a list of residues with ''.join(row); write labelled sequences as "
+                "tuples, (label, sequence).",
+                "Row",
             )
         item = item[0]
     item = getattr(item, "seq", item)
@@ -222,14 +165,14 @@ def _text(item: Any, row: int) -> str | None:
         return item
     if _is_missing(item):
         return None
-    if _is_biopython_seq(item):
-        return _biopython_text(item, where)
+    if is_biopython_seq(item):
+        return _biopython_text(item, row, where)
     kind = type(item).__name__
     if isinstance(item, (bytes, bytearray)):
-        raise TypeError(f"{where} is {kind}, not text: decode it first, row.decode().")
+        raise TypeError(f"Row {row} {where} {kind}, not text: decode it first, row.decode().")
     raise TypeError(
-        f"{where} is {shorten(repr(item))} (type {kind}), which is no sequence. Pass strings such "
-        "as 'MKTAYI', and None where one is missing; of a table, select the column of sequences."
+        f"Row {row} {where} {shorten(repr(item))} (type {kind}), which is no sequence. Pass strings "
+        "such as 'MKTAYI', and None where one is missing; of a table, select the column of sequences."
     )
 
 
@@ -240,17 +183,15 @@ def _is_missing(item: Any) -> bool:
     return isinstance(item, (float, np.floating)) and bool(np.isnan(item))
 
 
-def _is_biopython_seq(item: Any) -> bool:
-    return any(base.__module__ == "Bio.Seq" for base in type(item).__mro__)
-
-
-def _biopython_text(seq: Any, where: str) -> str:
+def _biopython_text(seq: Any, row: int, where: str) -> str:
     try:
         return str(seq)
     except ValueError as error:  # Biopython's sequences of known length and unknown content
-        raise ValueError(
-            f"{where} is a Biopython Seq without content ({error}). Pass its residues, or None "
-            "with missing='nan'."
+        raise SequenceError(
+            row,
+            f"{where} a Biopython Seq without content ({error}). Pass its residues, or None with "
+            "missing='nan'.",
+            "Row",
         ) from error
 
 
@@ -268,10 +209,10 @@ def _residues(text: str, row: int, invalid: str, model: str) -> str:
         if invalid == "error":
             position = len(text) - len(text.lstrip()) + unit.start()
             hint = _hint(unit[0], last=unit.end() == len(stripped))
-            raise ValueError(
-                f"Sequence {row} ({shorten(text)}) has {unit[0]!r} at position {position}, which "
-                f"is no residue of {model}.{hint} Pass invalid='unknown', 'mask' or 'drop' to "
-                "allow it."
+            raise SequenceError(
+                row,
+                f"({shorten(text)}) has {unit[0]!r} at position {position}, which is no residue of "
+                f"{model}.{hint} Pass invalid='unknown', 'mask' or 'drop' to allow it.",
             )
         return _REPLACEMENTS[invalid]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stderr
 from typing import Any
@@ -17,10 +16,9 @@ from sklearn_esm._checkpoint import find_checkpoint, is_path, model_label
 from sklearn_esm._fasta import read_fasta, record_label
 from sklearn_esm._identity import identify
 from sklearn_esm._parameters import check_parameters
+from sklearn_esm._sequences import SequenceError
 from sklearn_esm.cli._ending import usage
 from sklearn_esm.cli._output import Destination, Embeddings
-
-_ROW = re.compile(r"(?:Sequence|Row) (\d+)\b")
 
 
 def check_command(embed: ESMEmbeddingTransformer) -> None:
@@ -78,11 +76,7 @@ def _look_up(embed: ESMEmbeddingTransformer, quiet: bool) -> None:
 def _records_named(source: str, names: Sequence[str]) -> Iterator[None]:
     try:
         yield
-    except ValueError as error:
-        found = _ROW.match(str(error))
-        if found is None:
-            raise
-        row = int(found[1])
+    except SequenceError as error:
         where = "standard input" if source == "-" else source
-        label = record_label(row, names[row])
-        raise ValueError(f"{where}: {label}{str(error)[found.end() :]}") from error
+        label = record_label(error.row, names[error.row])
+        raise ValueError(f"{where}: {label} {error.problem}") from error

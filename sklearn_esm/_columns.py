@@ -1,0 +1,106 @@
+"""Read the one column of a list, an array or a table, whichever library it is of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Set, Sized
+from typing import Any
+
+import numpy as np
+
+_COLUMNS_SHOWN = 10
+
+
+def items_of(X: Any) -> list[Any]:
+    """Return the items of a list, an array, a column or a one-column table, as Python objects.
+
+    Raises
+    ------
+    ValueError
+        If X is a single sequence, is empty, or has several columns or dimensions.
+    TypeError
+        If X is of a type that holds no column of sequences.
+    """
+    _refuse_containers(X)
+    shape, names, column = _layout(X)
+    if shape[0] == 0:
+        raise ValueError(
+            f"Found array with 0 sample(s) (shape={shape}) while a minimum of 1 is required."
+        )
+    if len(shape) > 1 and shape[1] == 0:
+        raise ValueError(
+            f"Found array with 0 feature(s) (shape={shape}) while a minimum of 1 is required: "
+            "X needs one column, the sequences."
+        )
+    if len(shape) > 1 and shape[1] > 1:
+        shown = ", ".join(map(repr, names[:_COLUMNS_SHOWN]))
+        more = ", ..." if len(names) > _COLUMNS_SHOWN else ""
+        raise ValueError(
+            f"X has {shape[1]} columns ({shown}{more}), and one is needed. Select the column of "
+            "sequences, for instance with a ColumnTransformer."
+        )
+    return _to_list(column)
+
+
+def is_biopython_seq(item: Any) -> bool:
+    """Return whether an object is a ``Seq`` of Biopython, which need not be installed."""
+    return any(base.__module__ == "Bio.Seq" for base in type(item).__mro__)
+
+
+def _refuse_containers(X: Any) -> None:
+    kind = type(X).__name__
+    # looked up on the class: a table with a column called "seq" has an attribute of that name
+    if isinstance(X, str) or is_biopython_seq(X) or hasattr(type(X), "seq"):
+        raise ValueError(f"X is a single sequence, a {kind}: pass a list, [sequence].")
+    if isinstance(X, (bytes, bytearray, memoryview)):
+        raise TypeError(f"X is {kind}: decode it first, and pass a list, [X.decode()].")
+    if isinstance(X, Mapping):
+        raise TypeError(f"X is a {kind}, whose rows have no numbers: pass list(X.values()).")
+    if isinstance(X, Set):
+        raise TypeError(f"X is a {kind}, which has no order: pass a list, sorted(X).")
+    if hasattr(type(X), "tocsr"):
+        raise TypeError(
+            f"X is sparse, a {kind}, and holds numbers: pass a list or a column of sequences."
+        )
+
+
+def _layout(X: Any) -> tuple[tuple[int, ...], list[Any], Any]:
+    """Return the shape, the names of the columns, and the first column where there is one."""
+    kind = type(X)
+    if hasattr(kind, "column_names"):  # pyarrow, whose batches have a shape from version 15 on
+        return (X.num_rows, X.num_columns), X.column_names, X.column(0) if X.num_columns else None
+    if hasattr(kind, "get_columns"):  # polars
+        return X.shape, X.columns, X.get_columns()[0] if X.width else None
+    if hasattr(kind, "iloc") and X.ndim == 2:  # pandas
+        return X.shape, list(X.columns), X.iloc[:, 0] if X.shape[1] else None
+    if isinstance(X, np.ndarray):
+        return _array_layout(X)
+    if hasattr(kind, "__array__") and not _list_methods(X):
+        return _array_layout(np.asarray(X))
+    if not isinstance(X, Sized) or not isinstance(X, Iterable):
+        raise TypeError(
+            f"X is a {kind.__name__}, which has no length: pass a list or a column of sequences "
+            "(for a generator or a parser, list(X))."
+        )
+    return (len(X),), [], X
+
+
+def _array_layout(X: np.ndarray) -> tuple[tuple[int, ...], list[Any], Any]:
+    if X.ndim not in (1, 2):
+        raise ValueError(
+            f"Found array with dim {X.ndim} (shape={X.shape}), and X has one dimension, or two "
+            "with a single column: pass X.ravel() if every item is a sequence."
+        )
+    if X.ndim == 1:
+        return X.shape, [], X
+    return X.shape, list(range(X.shape[1])), X[:, 0] if X.shape[1] else None
+
+
+def _to_list(column: Any) -> list[Any]:
+    methods = _list_methods(column)
+    return methods[0]() if methods else list(column)
+
+
+def _list_methods(column: Any) -> list[Any]:
+    # pyarrow, polars, then pandas and numpy; plain iteration would give pyarrow's scalar objects
+    names = ("to_pylist", "to_list", "tolist")
+    return [getattr(column, name) for name in names if hasattr(type(column), name)]

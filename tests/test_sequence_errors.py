@@ -1,0 +1,84 @@
+"""Errors about one sequence: they carry its row, and a text that is no sequence is never repaired."""
+
+import pickle
+import re
+
+import pytest
+from three_estimators import REFERENCE
+
+from sklearn_esm import ESMEmbeddingTransformer, ESMLikelihoodTransformer
+from sklearn_esm._sequences import SequenceError, clean_sequences
+
+MODEL = "esm2_t6_1M_bundled"
+
+
+def clean(X, invalid="error", missing="error"):
+    return clean_sequences(X, invalid=invalid, missing=missing, model=MODEL)
+
+
+# The row
+
+
+@pytest.mark.parametrize(
+    ("item", "message"),
+    [
+        ("MK*T", "Sequence 2 (MK*T) has '*' at position 2"),
+        (None, "Sequence 2 is missing: found None."),
+        ("", "Sequence 2 is missing: found ''."),
+        (["M", "K"], "Row 2 is a list of 2 items"),
+    ],
+    ids=repr,
+)
+def test_the_error_of_a_row_carries_its_number(item, message):
+    with pytest.raises(SequenceError, match=f"^{re.escape(message)}") as error:
+        clean(["MKT", "GIG", item, "MK*T"])
+    assert error.value.row == 2
+    assert str(error.value).endswith(error.value.problem)
+    assert isinstance(error.value, ValueError)
+
+
+def test_a_biopython_sequence_without_content_carries_its_row():
+    Seq = pytest.importorskip("Bio.Seq")
+    for row in (Seq.Seq(None, length=3), ("label", Seq.Seq(None, length=3))):
+        with pytest.raises(SequenceError, match=r"^Row 1 is .*a Biopython Seq without content") as error:
+            clean(["MKT", row])
+        assert error.value.row == 1
+
+
+@pytest.mark.parametrize(
+    ("estimator", "X", "message"),
+    [
+        (ESMEmbeddingTransformer(MODEL, max_length=3), ["MKT", "MKTA"], "Sequence 1 (MKTA) has 4 resid"),
+        (ESMLikelihoodTransformer(MODEL), ["MKT", "<mask>"], "Sequence 1 is nothing but <mask>"),
+        (
+            ESMLikelihoodTransformer(MODEL, method="wt-marginals", reference=REFERENCE),
+            [REFERENCE, "MKT"],
+            "Sequence 1 (MKT) has 3 residues, and the reference has 23",
+        ),
+        (
+            ESMLikelihoodTransformer(MODEL, method="wt-marginals", reference="MKT"),
+            ["MKT", "M<mask>T"],
+            "Sequence 1 has <mask> at position 1, and the reference has 'K'",
+        ),
+    ],
+    ids=["overlong", "nothing but mask", "another length", "mask"],
+)
+def test_what_an_estimator_refuses_carries_its_row(estimator, X, message):
+    with pytest.raises(SequenceError, match=f"^{re.escape(message)}") as error:
+        estimator.fit(X)
+    assert error.value.row == 1
+
+
+def test_an_error_of_the_reference_is_of_no_row():
+    scorer = ESMLikelihoodTransformer(MODEL, method="wt-marginals", reference="MK*")
+    with pytest.raises(
+        ValueError, match=r"^The reference cannot be used\. Sequence 0 \(MK\*\)"
+    ) as error:
+        scorer.fit(["MKT"])
+    assert not isinstance(error.value, SequenceError)
+
+
+def test_the_error_of_a_row_comes_back_from_another_process():
+    error = pickle.loads(pickle.dumps(SequenceError(7, "is missing: found None.")))
+    assert (error.row, error.problem) == (7, "is missing: found None.")
+    assert str(error) == "Sequence 7 is missing: found None."
