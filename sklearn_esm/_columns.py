@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Set, Sized
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Set, Sized
+from contextlib import contextmanager
+from typing import Any, TypeAlias
 
 import numpy as np
 
 _COLUMNS_SHOWN = 10
+_Layout: TypeAlias = "tuple[tuple[int, ...], list[Any], Any]"  # shape, names of columns, first column
 
 
 def items_of(X: Any) -> list[Any]:
@@ -18,7 +20,7 @@ def items_of(X: Any) -> list[Any]:
     ValueError
         If X is a single sequence, is empty, or has several columns or dimensions.
     TypeError
-        If X is of a type that holds no column of sequences.
+        If X is of a type that holds no column of sequences, or fails when it is read.
     """
     _refuse_containers(X)
     shape, names, column = _layout(X)
@@ -38,7 +40,8 @@ def items_of(X: Any) -> list[Any]:
             f"X has {shape[1]} columns ({shown}{more}), and one is needed. Select the column of "
             "sequences, for instance with a ColumnTransformer."
         )
-    return _to_list(column)
+    with _explained(X):
+        return _to_list(column)
 
 
 def is_biopython_seq(item: Any) -> bool:
@@ -63,25 +66,43 @@ def _refuse_containers(X: Any) -> None:
         )
 
 
-def _layout(X: Any) -> tuple[tuple[int, ...], list[Any], Any]:
+def _layout(X: Any) -> _Layout:
     """Return the shape, the names of the columns, and the first column where there is one."""
     kind = type(X)
-    if hasattr(kind, "column_names"):  # pyarrow, whose batches have a shape from version 15 on
-        return (X.num_rows, X.num_columns), X.column_names, X.column(0) if X.num_columns else None
-    if hasattr(kind, "get_columns"):  # polars
-        return X.shape, X.columns, X.get_columns()[0] if X.width else None
-    if hasattr(kind, "iloc") and X.ndim == 2:  # pandas
-        return X.shape, list(X.columns), X.iloc[:, 0] if X.shape[1] else None
+    with _explained(X):
+        table = _table_layout(X)
+    if table is not None:
+        return table
     if isinstance(X, np.ndarray):
         return _array_layout(X)
-    if hasattr(kind, "__array__") and not _list_methods(X):
-        return _array_layout(np.asarray(X))
+    if hasattr(kind, "__array__") and not _list_methods(kind):
+        with _explained(X):
+            array = np.asarray(X)
+        return _array_layout(array)
     if not isinstance(X, Sized) or not isinstance(X, Iterable):
         raise TypeError(
             f"X is a {kind.__name__}, which has no length: pass a list or a column of sequences "
             "(for a generator or a parser, list(X))."
         )
-    return (len(X),), [], X
+    with _explained(X):
+        return (len(X),), [], X
+
+
+def _table_layout(X: Any) -> _Layout | None:
+    """Return the layout of a table, and None for anything else."""
+    kind = type(X)
+    if hasattr(kind, "column_names") and hasattr(kind, "num_rows"):
+        names = list(X.column_names)
+        shape = X.num_rows, len(names)  # batches of pyarrow have a shape from version 15 on
+        if not names:
+            return shape, names, None
+        # pyarrow's tables by number, as names may be repeated; Hugging Face's data sets by name
+        return shape, names, X.column(0) if hasattr(kind, "column") else X[names[0]]
+    if hasattr(kind, "get_columns"):  # polars
+        return X.shape, X.columns, X.get_columns()[0] if X.width else None
+    if hasattr(kind, "iloc") and X.ndim == 2:  # pandas
+        return X.shape, list(X.columns), X.iloc[:, 0] if X.shape[1] else None
+    return None
 
 
 def _array_layout(X: np.ndarray) -> tuple[tuple[int, ...], list[Any], Any]:
@@ -96,11 +117,24 @@ def _array_layout(X: np.ndarray) -> tuple[tuple[int, ...], list[Any], Any]:
 
 
 def _to_list(column: Any) -> list[Any]:
-    methods = _list_methods(column)
-    return methods[0]() if methods else list(column)
+    methods = _list_methods(type(column))
+    return list(getattr(column, methods[0])() if methods else column)
 
 
-def _list_methods(column: Any) -> list[Any]:
+def _list_methods(kind: type) -> list[str]:
     # pyarrow, polars, then pandas and numpy; plain iteration would give pyarrow's scalar objects
-    names = ("to_pylist", "to_list", "tolist")
-    return [getattr(column, name) for name in names if hasattr(type(column), name)]
+    return [name for name in ("to_pylist", "to_list", "tolist") if hasattr(kind, name)]
+
+
+@contextmanager
+def _explained(X: Any) -> Iterator[None]:
+    """Raise TypeError where the methods of X itself fail, whatever they raise."""
+    try:
+        yield
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise TypeError(
+            f"X could not be read as a column of sequences: it is a {type(X).__name__}, and reading it "
+            f"raised {type(error).__name__}: {error}. Pass a list of strings."
+        ) from error
