@@ -27,6 +27,19 @@ _NO_RESIDUE = re.compile(
     rf"[^{RESIDUES}{RESIDUES.lower()}](?:(?<=<)(?i:mask|cls|eos|pad|unk|sep|null_\d+)>)?", re.ASCII
 )
 
+# "Q2A", "A24G:K30R", "p.Ala24Gly", "A24del": without its digits each would pass for a short peptide
+_CODE = (
+    r"(?:[a-z*]|ala|arg|asn|asp|cys|gln|glu|gly|his|ile|leu|lys|met|phe|pro|ser|thr|trp|tyr|val"
+    r"|asx|glx|sec|pyl|xaa|ter)"
+)
+_CHANGE = rf"(?:{_CODE}|=|-|del|dup|(?:del)?ins[a-z*]+|{_CODE}?fs(?:\*|ter|x)?\d*)"
+_MUTATION = rf"[(\[]?(?:p\.)?[(\[]?{_CODE}\d+(?:_{_CODE}\d+)?{_CHANGE}[)\]]*"
+_MUTATIONS = re.compile(
+    rf"(?:[\w.]{{1,40}}:)?{_MUTATION}(?:[\s:,;/_+|&-]+{_MUTATION})*", re.ASCII | re.IGNORECASE
+)
+# what str() makes of missing values; of the peptides of these letters, each is found in capitals
+_WRITTEN_MISSING = frozenset({"nan", "NaN", "None", "<NA>", "NaT", "null"})
+
 
 class SequenceError(ValueError):
     """Raised for a sequence that cannot be used.
@@ -129,6 +142,13 @@ def _check_policy(name: str, value: str, allowed: tuple[str, ...]) -> None:
 
 def _clean(item: Any, row: int, invalid: str, missing: str, model: str) -> str | None:
     text = item if isinstance(item, str) else _text(item, row)
+    if text in _WRITTEN_MISSING:
+        peptide = f" If it is a peptide, write {text.upper()!r}." if text.isalpha() else ""
+        raise SequenceError(
+            row,
+            f"is the text {text!r}: a missing value was turned into text. Pass None for it, which "
+            f"arrays and columns of dtype=object keep.{peptide}",
+        )
     clean = "" if text is None else _residues(text, row, invalid, model)
     if clean:
         return clean
@@ -202,6 +222,12 @@ def _residues(text: str, row: int, invalid: str, model: str) -> str:
         upper = stripped.upper()
         if not upper.encode().translate(None, _RESIDUE_BYTES):
             return upper
+        if _MUTATIONS.fullmatch(stripped):
+            raise SequenceError(
+                row,
+                f"({shorten(stripped)}) looks like a mutation and not a sequence. Apply it to the wild "
+                "type and pass the whole sequence.",
+            )
 
     def read(unit: re.Match[str]) -> str:
         if unit[0].lower() == "<mask>":

@@ -208,8 +208,9 @@ def test_nasty_empty_record():
     assert clean(["MKTAYI", ""], missing="nan") == ["MKTAYI", None]
 
 
-# Any text
+# Any text; those that test_mutations_are_no_sequences.py is about, and more with a digit, are left out
 
+NO_SEQUENCES = re.compile(r"[a-z*]\d|^\s*(nan|none|<na>|nat|null)\s*$", re.ASCII | re.IGNORECASE)
 TEXTS = st.lists(
     st.one_of(
         st.text(max_size=3),
@@ -220,6 +221,7 @@ TEXTS = st.lists(
     ),
     max_size=6,
 ).map("".join)
+TEXTS = TEXTS.filter(lambda text: not NO_SEQUENCES.search(text))
 
 
 def units(text):
