@@ -37,7 +37,7 @@ def resolve_methods(method: Any, reference: str | None) -> list[str]:
     if not given:
         raise ValueError("method is an empty list. Pass at least one method.")
     for one in given:
-        if one not in METHODS:
+        if not isinstance(one, str) or one not in METHODS:
             raise ValueError(
                 f"method={method!r}: {one!r} is unknown. Pass one of {', '.join(map(repr, METHODS))}, "
                 "or a list of them."

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import errno
 import numbers
 import os
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from sklearn_esm._checkpoint import Architecture
 from sklearn_esm._pooling import POOLINGS, Pooling, pooling_name
+from sklearn_esm._sequences import shorten
 
 _CHOICES = {
     "dtype": ("float32", "bfloat16", "float16", "int8"),
 }
-_DEVICE = re.compile(r"cpu|mps|cuda(:\d+)?", re.ASCII)
+# torch keeps the number in 8 bits: to it, "cuda:256" is "cuda:0"
+_DEVICE = re.compile(r"cpu|mps|cuda(:(\d|[1-9]\d|1[01]\d|12[0-7]))?", re.ASCII)
+_NO_PATH = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.ELOOP)
+_ROOM_FOR_NAMES = "x" * 96  # as long as the names of the files in a cache, and more
 
 
 def check_parameters(estimator: Any) -> None:
@@ -31,26 +37,74 @@ def check_parameters(estimator: Any) -> None:
         )
     for name, allowed in {**_CHOICES, "overlong": estimator._overlong_policies}.items():
         check_choice(estimator, name, allowed)
-    # whether it is present is asked where the model is run, on the machine that runs it
     device = estimator.device
+    # whether it is present is checked where the model is run, on the machine that runs it
     if device is not None and not (isinstance(device, str) and _DEVICE.fullmatch(device)):
-        raise ValueError(f"device={device!r} is no device. Pass None, 'cpu', 'cuda', 'cuda:1' or 'mps'.")
+        message = f"device must be None, 'cpu', 'cuda', 'cuda:N' or 'mps'; got {device!r}."
+        if str(device).startswith("cuda:"):
+            message += " N must be a number from 0 to 127 without leading zeros."
+        raise ValueError(message)
     if estimator.dtype == "int8" and device not in (None, "cpu"):
         raise ValueError(
             f"dtype='int8' runs on processors only, and device is {device!r}. Pass device='cpu', or "
             "dtype='bfloat16' or 'float16' for speed there."
         )
-    if not (estimator.cache is None or isinstance(estimator.cache, (str, os.PathLike))):
-        raise TypeError(
-            f"cache={estimator.cache!r} is a {type(estimator.cache).__name__}. Pass 'memory', None, or "
-            "the path of a folder."
-        )
-    if estimator.cache == "":
-        raise ValueError("cache='' names no folder. Pass 'memory', None, or the path of a folder.")
+    check_cache(estimator.cache)
     for name in ("max_length", "batch_tokens"):
         value = getattr(estimator, name)
         if value is not None and not (_is_int(value) and value > 0):
             raise ValueError(f"{name}={value!r} is neither None nor a positive integer.")
+    n_jobs, verbose = estimator.n_jobs, estimator.verbose
+    if not (n_jobs is None or _is_int(n_jobs)) or n_jobs == 0:
+        kind = ValueError if _is_int(n_jobs) else TypeError
+        raise kind(f"n_jobs must be None or an integer other than 0; got {n_jobs!r}.")
+    if not isinstance(verbose, (numbers.Integral, np.bool_)):
+        raise TypeError(f"verbose must be a bool or an integer; got {verbose!r}.")
+
+
+def check_cache(cache: Any) -> None:
+    """Raise ValueError or TypeError if the parameter ``cache`` names no possible place.
+
+    Rights and room are not checked: without them an estimator warns and goes on without its cache.
+    """
+    if cache is None or (isinstance(cache, str) and cache == "memory"):
+        return
+    if not isinstance(cache, (str, os.PathLike)) or not isinstance(os.fspath(cache), str):
+        raise TypeError(
+            f"cache={cache!r} is a {type(cache).__name__}. Pass 'memory', None, or the path of a folder."
+        )
+    if cache == "":
+        raise ValueError("cache='' names no folder. Pass 'memory', None, or the path of a folder.")
+    try:
+        _check_folder(Path(cache))
+    except (OSError, RuntimeError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno not in _NO_PATH:
+            return
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ValueError(
+            "cache must be None, 'memory' or the path of a folder; got "
+            f"'{shorten(os.fspath(cache), 100)}' ({str(reason).rstrip('.')})."
+        ) from error
+
+
+def _check_folder(folder: Path) -> None:
+    """Raise OSError, RuntimeError or ValueError if no folder is at a path or can be made there."""
+    nearest = folder = folder.expanduser().absolute()
+    _exists(folder / _ROOM_FOR_NAMES)
+    while not _exists(nearest):
+        nearest = nearest.parent
+    if not nearest.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, f"{nearest} is a file")
+    for name in folder.relative_to(nearest).parts:
+        _exists(nearest / name)  # of names behind a missing one the system does not see the length
+
+
+def _exists(path: Path) -> bool:
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
 
 
 def check_choice(estimator: Any, name: str, allowed: Sequence[str]) -> None:
@@ -93,7 +147,7 @@ def resolve_poolings(
     if not given:
         raise ValueError("pooling is an empty list. Pass None for the states of the residues.")
     for one in given:
-        if not callable(one) and one not in POOLINGS:
+        if not callable(one) and not (isinstance(one, str) and one in POOLINGS):
             raise ValueError(
                 f"pooling={pooling!r}: {one!r} is unknown. Pass one of "
                 f"{', '.join(map(repr, POOLINGS))}, a function, a list of them, or None."

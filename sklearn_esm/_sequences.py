@@ -135,8 +135,8 @@ def shorten(sequence: str, width: int = 20) -> str:
     return shown if shown.isprintable() else repr(shown)[1:-1]
 
 
-def _check_policy(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
+def _check_policy(name: str, value: Any, allowed: tuple[str, ...]) -> None:
+    if not isinstance(value, str) or value not in allowed:
         raise ValueError(f"{name}={value!r} is unknown. Pass one of {', '.join(map(repr, allowed))}.")
 
 

@@ -121,6 +121,14 @@ def test_a_cache_that_is_not_there_is_no_empty_one(tmp_path, arguments):
     assert not (tmp_path / "nowhere").exists()
 
 
+@pytest.mark.parametrize("arguments", [["info"], ["prune", "--max-bytes", "0"]])
+@pytest.mark.parametrize("folder", ["~no-such-user/c", "x" * 300, f"{__file__}/c"])
+def test_a_path_that_no_cache_can_have_is_wrong_usage(folder, arguments):
+    result = run("cache", *arguments, folder)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert f"--cache must be the path of a folder; got '{folder[:90]}" in result.stderr
+
+
 @pytest.mark.parametrize(
     ("text", "size"),
     [

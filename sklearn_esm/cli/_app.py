@@ -14,6 +14,7 @@ from sklearn_esm import ESMEmbeddingTransformer, __version__
 from sklearn_esm._cache import CacheInfo, cache_info, prune_cache
 from sklearn_esm._catalog import BUNDLED_MODEL, published_model
 from sklearn_esm._checkpoint import find_checkpoint
+from sklearn_esm._parameters import check_cache
 from sklearn_esm.cli._embed import check_command, embed_records
 from sklearn_esm.cli._ending import explained, say, usage
 from sklearn_esm.cli._output import Destination
@@ -260,6 +261,8 @@ def models() -> None:
 @cache_app.command("info")
 def info(folder: _Folder) -> None:
     """Say how many vectors a cache folder holds, and what they take on the disk."""
+    with usage():
+        check_cache(folder)
     with explained():
         held = _held(folder)
         typer.echo(f"{held.vectors:,} vectors, {size_text(held.bytes)}")
@@ -275,6 +278,7 @@ def prune(
     """Remove the oldest vectors of a cache folder until the others take about SIZE."""
     with usage():
         size = parse_size(max_bytes)
+        check_cache(folder)
     with explained():
         before = _held(folder)
         prune_cache(folder, size)

@@ -24,8 +24,6 @@ from sklearn_esm.cli._output import Destination, Embeddings
 def check_command(embed: ESMEmbeddingTransformer) -> None:
     """Raise ValueError for what can be seen wrong before any file is looked at."""
     check_parameters(embed)
-    if embed.n_jobs == 0:
-        raise ValueError("n_jobs=0 is no number of workers. Pass 1 or more, or -1 for all cores.")
     if embed.model != BUNDLED_MODEL and not is_path(embed.model):
         published_model(os.fspath(embed.model))
 

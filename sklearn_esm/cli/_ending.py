@@ -26,9 +26,12 @@ _PARAMETERS = (
     "cache",
     "n_jobs",
 )
-_PARAMETER = re.compile(rf"\b({'|'.join(_PARAMETERS)})=")
+_PARAMETER = re.compile(rf"\b({'|'.join(_PARAMETERS)})(?:=| (?=must be ))")
 # what the messages of the package advise, where a command is not told the same way
 _ADVICE = {
+    "device must be None, ": "device must be ",
+    "cache must be None, 'memory' or the path": "cache must be the path",
+    "n_jobs must be None or an integer": "n_jobs must be an integer",
     "Pass device=None to": "Leave out --device to",
     "pass empty='keep' for an empty sequence": "pass --missing nan for a row of NaN",
 }
