@@ -6,20 +6,23 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 import sklearn
 from sklearn.base import BaseEstimator, TransformerMixin
 
 from sklearn_esm._cache import CacheInfo, cache_info, prune_cache
-from sklearn_esm._checkpoint import find_checkpoint, is_path, model_label
+from sklearn_esm._checkpoint import Architecture, find_checkpoint, is_path, model_label
 from sklearn_esm._compute import Source, arrays_of, filled_matrix
 from sklearn_esm._identity import Identity, identify
-from sklearn_esm._parameters import check_parameters
+from sklearn_esm._parameters import check_parameters, published_architecture
 from sklearn_esm._readings import Reading
 from sklearn_esm._sequences import SequenceError, clean_sequences, shorten
 from sklearn_esm._work import Request
+
+# raises an error if parameters or sequences do not fit an architecture
+_Check: TypeAlias = Callable[[list[str | None], Architecture], object]
 
 
 class SequenceTransformer(TransformerMixin, BaseEstimator):
@@ -121,18 +124,26 @@ class SequenceTransformer(TransformerMixin, BaseEstimator):
         tags.transformer_tags.preserves_dtype = []
         return tags
 
-    def _look_up_model(self) -> Identity:
+    def _check_parameters(self) -> None:
+        """Raise ValueError or TypeError if a parameter is invalid for any model."""
         check_parameters(self)
-        path = find_checkpoint(self.model)
-        identity = identify(path)
-        longest = identity.architecture.max_length
-        if self.max_length is not None and self.max_length > (longest or np.inf):
-            raise ValueError(
-                f"max_length={self.max_length} is more than the {longest:,} residues of "
-                f"{model_label(self.model)}. Pass None or less, and "
-                f"overlong={self._overlong_policies[-1]!r} for longer ones."
-            )
-        return identity
+
+    def _checked(self, X: Any, check: _Check) -> list[str | None]:
+        """Return clean sequences; raise every error that can be found without the model's file.
+
+        ``check`` is called with the architecture that the catalog has for a published model, so that
+        nothing is downloaded in vain. Call it again with that of the file, which may be another.
+        """
+        self._check_parameters()
+        published = published_architecture(self.model)
+        label = model_label(self.model)
+        sequences = clean_sequences(X, invalid=self.invalid, missing=self.missing, model=label)
+        if published is not None:
+            check(sequences, published)
+        return sequences
+
+    def _look_up_model(self) -> Identity:
+        return identify(find_checkpoint(self.model))
 
     def _fitted_model(self) -> Identity:
         """The model, which must be the one this estimator was fitted with."""
@@ -183,11 +194,15 @@ class SequenceTransformer(TransformerMixin, BaseEstimator):
         """How many residues a pass may have; None for any number."""
         return self.max_length or model.architecture.max_length
 
-    def _sequences(self, X: Any, model: Identity) -> list[str | None]:
-        """Clean sequences, cut to length where the user chose that; None where one is missing."""
-        label = model_label(self.model)
-        sequences = clean_sequences(X, invalid=self.invalid, missing=self.missing, model=label)
-        limit = self._longest(model)
+    def _accepted(self, sequences: list[str | None], architecture: Architecture) -> list[str | None]:
+        """Return clean sequences, cut to the limit with ``overlong="truncate"``; refuse longer ones."""
+        label, longest = model_label(self.model), architecture.max_length
+        if self.max_length is not None and self.max_length > (longest or np.inf):
+            raise ValueError(
+                f"max_length={self.max_length} is more than the {longest:,} residues of {label}. Pass "
+                f"None or less, and overlong={self._overlong_policies[-1]!r} for longer ones."
+            )
+        limit = self.max_length or longest
         if limit is None or self.overlong == "window":
             return sequences
         if self.overlong == "truncate":

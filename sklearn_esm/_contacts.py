@@ -11,8 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_esm._base import SequenceTransformer, column_of, distinct
 from sklearn_esm._checkpoint import model_label
 from sklearn_esm._contact_features import FEATURES, full_map
-from sklearn_esm._identity import Identity
-from sklearn_esm._parameters import check_choice, check_parameters
+from sklearn_esm._parameters import check_choice
 from sklearn_esm._readings import Contacts
 from sklearn_esm._regression import check_has_contacts, find_regression
 
@@ -167,9 +166,10 @@ class ESMContactTransformer(SequenceTransformer):
         FileNotFoundError, ConnectionError
             Where the checkpoint or its regression is neither on this machine nor to be had.
         """
+        sequences = self._checked(X, self._accepted)
         model = self._look_up_model()
+        self._accepted(sequences, model.architecture)
         regression = find_regression(self.model, model.architecture)
-        self._sequences(X, model)
         self.model_fingerprint_ = model.fingerprint
         self.regression_fingerprint_ = regression.fingerprint
         self._summarises = self.output == "features"
@@ -198,7 +198,9 @@ class ESMContactTransformer(SequenceTransformer):
             For a sequence that cannot be used, or weights or a regression that changed since ``fit``.
         """
         check_is_fitted(self)
+        sequences = self._checked(X, self._accepted)
         model = self._fitted_model()
+        sequences = self._accepted(sequences, model.architecture)
         architecture = model.architecture
         regression = find_regression(self.model, architecture)
         if regression.fingerprint != self.regression_fingerprint_:
@@ -206,7 +208,6 @@ class ESMContactTransformer(SequenceTransformer):
                 f"The contact regression of {model_label(self.model)} is not the one this estimator "
                 "was fitted with. Fit again, or put the former file back."
             )
-        sequences = self._sequences(X, model)
         request = self._request(model, Contacts(architecture.layers, regression, self._summarises))
         if self._summarises:
             return self._matrix(request, sequences, [len(FEATURES)])
@@ -235,8 +236,7 @@ class ESMContactTransformer(SequenceTransformer):
             return np.array([f"{label}_contact_map"], dtype=object)
         return np.array([f"{label}_contacts_{name}" for name in FEATURES], dtype=object)
 
-    def _look_up_model(self) -> Identity:
-        check_parameters(self)
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
         check_choice(self, "output", ("map", "features"))
         check_has_contacts(self.model)
-        return super()._look_up_model()

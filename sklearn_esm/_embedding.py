@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_esm._base import SequenceTransformer, column_of, distinct
 from sklearn_esm._cache import MEMORY_CACHE_BYTES
-from sklearn_esm._checkpoint import model_label
+from sklearn_esm._checkpoint import Architecture, model_label
 from sklearn_esm._compute import results_of
 from sklearn_esm._identity import Identity
 from sklearn_esm._parameters import resolve_layers, resolve_poolings
@@ -200,21 +200,16 @@ class ESMEmbeddingTransformer(SequenceTransformer):
         FileNotFoundError, ConnectionError
             Where the checkpoint is neither on this machine nor to be had.
         """
+        sequences = self._checked(X, self._resolve)
         model = self._look_up_model()
         architecture = model.architecture
-        self._sequences(X, model)
-        layers = resolve_layers(self.layer, architecture.layers)
-        poolings = resolve_poolings(self.pooling, architecture)
+        layers, poolings, n_features = self._resolve(sequences, architecture)
         self.n_layers_ = architecture.layers
         self.embedding_dim_ = architecture.width
         self.layers_ = layers
         self.model_fingerprint_ = model.fingerprint
         self._poolings = poolings
-        self._n_features_out = (
-            sum(pooled_width(pooling, architecture.width) for pooling in poolings) * len(layers)
-            if poolings
-            else 1
-        )
+        self._n_features_out = n_features
         return self
 
     def transform(self, X: Any) -> np.ndarray:
@@ -239,8 +234,9 @@ class ESMEmbeddingTransformer(SequenceTransformer):
             For a sequence that cannot be used, or weights that changed since ``fit``.
         """
         check_is_fitted(self)
+        sequences = self._checked(X, self._accepted)
         model = self._fitted_model()
-        sequences = self._sequences(X, model)
+        sequences = self._accepted(sequences, model.architecture)
         reading = self._reading(model, self.layers_, self._poolings)
         request = self._request(model, reading)
         if not self._poolings:
@@ -282,18 +278,24 @@ class ESMEmbeddingTransformer(SequenceTransformer):
         >>> embed.set_params(layer=2, pooling="max").fit_transform(["GIGKFLHSAKKFGKAFVGEIMNS"]).shape
         (1, 128)
         """
+
+        def resolve(
+            sequences: list[str | None], architecture: Architecture
+        ) -> tuple[list[int], list[Pooling], list[str]]:
+            chosen = resolve_poolings(self.pooling if poolings is None else poolings, architecture)
+            if self.cache is None or not chosen or not all(isinstance(p, str) for p in chosen):
+                raise ValueError(
+                    f"precompute has nothing to fill with cache={self.cache!r} and poolings "
+                    f"{[pooling_name(p) for p in chosen]}: a cache keeps vectors pooled by name. "
+                    "Pass cache='memory' and poolings such as ['mean', 'max']."
+                )
+            numbers = resolve_layers(layers, architecture.layers)
+            return numbers, chosen, distinct(self._accepted(sequences, architecture))
+
+        given = self._checked(X, resolve)
         model = self._look_up_model()
-        architecture = model.architecture
-        chosen = resolve_poolings(self.pooling if poolings is None else poolings, architecture)
-        if self.cache is None or not chosen or not all(isinstance(p, str) for p in chosen):
-            raise ValueError(
-                f"precompute has nothing to fill with cache={self.cache!r} and poolings "
-                f"{[pooling_name(p) for p in chosen]}: a cache keeps vectors pooled by name. "
-                "Pass cache='memory' and poolings such as ['mean', 'max']."
-            )
-        numbers_of_layers = resolve_layers(layers, architecture.layers)
-        sequences = distinct(self._sequences(X, model))
-        size = 4 * len(sequences) * len(numbers_of_layers) * len(chosen) * architecture.width
+        numbers_of_layers, chosen, sequences = resolve(given, model.architecture)
+        size = 4 * len(sequences) * len(numbers_of_layers) * len(chosen) * model.architecture.width
         if self.cache == "memory" and size > MEMORY_CACHE_BYTES:
             warnings.warn(
                 f"The vectors to precompute take {size / 2**20:.0f} MiB and the memory cache keeps "
@@ -332,6 +334,16 @@ class ESMEmbeddingTransformer(SequenceTransformer):
             for number in range(pooled_width(pooling, self.embedding_dim_))
         ]
         return np.array(names, dtype=object)
+
+    def _resolve(
+        self, sequences: list[str | None], architecture: Architecture
+    ) -> tuple[list[int], list[Pooling], int]:
+        """Return layers, poolings and the number of features, and check the sequences."""
+        self._accepted(sequences, architecture)
+        layers = resolve_layers(self.layer, architecture.layers)
+        poolings = resolve_poolings(self.pooling, architecture)
+        width = sum(pooled_width(pooling, architecture.width) for pooling in poolings)
+        return layers, poolings, width * len(layers) if poolings else 1
 
     def _reading(
         self, model: Identity, layers: Sequence[int], poolings: Sequence[Pooling]

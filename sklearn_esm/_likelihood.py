@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_esm._base import SequenceTransformer, distinct, rows_of
-from sklearn_esm._checkpoint import model_label
+from sklearn_esm._checkpoint import Architecture, model_label
 from sklearn_esm._identity import Identity
 from sklearn_esm._likelihood_sums import (
     OF_SEQUENCES,
@@ -23,7 +23,7 @@ from sklearn_esm._likelihood_sums import (
     varying_positions,
 )
 from sklearn_esm._readings import LogProbabilities
-from sklearn_esm._sequences import mask_in_turn, scored_positions
+from sklearn_esm._sequences import SequenceError, clean_sequences, mask_in_turn, scored_positions
 
 
 class ESMLikelihoodTransformer(SequenceTransformer):
@@ -197,10 +197,9 @@ class ESMLikelihoodTransformer(SequenceTransformer):
         FileNotFoundError, ConnectionError
             Where the checkpoint is neither on this machine nor to be had.
         """
+        sequences = self._checked(X, self._resolve)
         model = self._look_up_model()
-        methods = resolve_methods(self.method, self.reference)
-        reference = self._clean_reference(model)
-        self._check(self._sequences(X, model), methods, reference)
+        methods, reference = self._resolve(sequences, model.architecture)
         self.methods_ = methods
         self.reference_ = reference
         self.model_fingerprint_ = model.fingerprint
@@ -228,8 +227,9 @@ class ESMLikelihoodTransformer(SequenceTransformer):
             For a sequence that cannot be used, or weights that changed since ``fit``.
         """
         check_is_fitted(self)
+        sequences = self._checked(X, self._accepted)
         model = self._fitted_model()
-        sequences = self._sequences(X, model)
+        sequences = self._accepted(sequences, model.architecture)
         self._check(sequences, self.methods_, self.reference_)
         texts = distinct(sequences)
         scores = self._scores(model, texts)  # (distinct sequences,) each
@@ -251,12 +251,27 @@ class ESMLikelihoodTransformer(SequenceTransformer):
         label = model_label(self.model)
         return np.array([f"{label}_{method}" for method in self.methods_], dtype=object)
 
-    def _clean_reference(self, model: Identity) -> str | None:
+    def _resolve(
+        self, sequences: list[str | None], architecture: Architecture
+    ) -> tuple[list[str], str | None]:
+        """Return the methods and the clean reference, and check the sequences."""
+        methods = resolve_methods(self.method, self.reference)
+        reference = self._clean_reference(architecture)
+        self._check(self._accepted(sequences, architecture), methods, reference)
+        return methods, reference
+
+    def _clean_reference(self, architecture: Architecture) -> str | None:
         if self.reference is None:
             return None
         try:
-            (reference,) = self._sequences([self.reference], model)
-        except (ValueError, TypeError) as error:
+            cleaned = clean_sequences(
+                [self.reference],
+                invalid=self.invalid,
+                missing=self.missing,
+                model=model_label(self.model),
+            )
+            (reference,) = self._accepted(cleaned, architecture)
+        except (SequenceError, TypeError) as error:
             kind = TypeError if isinstance(error, TypeError) else ValueError
             raise kind(f"The reference cannot be used. {error}") from error
         if reference is None:

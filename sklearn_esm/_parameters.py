@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from sklearn_esm._checkpoint import Architecture
+from sklearn_esm._catalog import BUNDLED_MODEL, published_model
+from sklearn_esm._checkpoint import Architecture, is_path
 from sklearn_esm._pooling import POOLINGS, Pooling, pooling_name
 from sklearn_esm._sequences import shorten
 
@@ -112,6 +113,33 @@ def check_choice(estimator: Any, name: str, allowed: Sequence[str]) -> None:
     value = getattr(estimator, name)
     if not isinstance(value, str) or value not in allowed:
         raise ValueError(f"{name}={value!r} is unknown. Pass one of {', '.join(map(repr, allowed))}.")
+
+
+def published_architecture(model: str | os.PathLike[str]) -> Architecture | None:
+    """Return the architecture of a published model from the catalog, without its file.
+
+    Returns
+    -------
+    Architecture or None
+        None for a path and for the bundled model, whose files need no download.
+
+    Raises
+    ------
+    ValueError
+        If no sequence model of this name was published.
+    """
+    if is_path(model) or os.fspath(model) == BUNDLED_MODEL:
+        return None
+    entry = published_model(os.fspath(model))
+    family = "esm1b" if entry.family == "esm1v" else entry.family
+    return Architecture(
+        family=family,
+        layers=entry.layers,
+        width=entry.width,
+        heads=entry.heads,
+        token_dropout=family != "esm1",
+        max_length=entry.max_length,
+    )
 
 
 def resolve_layers(layer: Any, n_layers: int) -> list[int]:

@@ -220,7 +220,7 @@ WRONG = [
     ({"max_length": 0}, ValueError, "max_length=0 is neither None nor a positive integer"),
     ({"invalid": "X"}, ValueError, "invalid='X' is unknown. Pass one of 'error', 'unknown', 'mask'"),
     ({"missing": "drop"}, ValueError, "missing='drop' is unknown. Pass one of 'error', 'nan'"),
-    ({"device": "gpu"}, ValueError, "device='gpu' is no device. Pass None, 'cpu', 'cuda', 'cuda:1'"),
+    ({"device": "gpu"}, ValueError, "device must be None, 'cpu', 'cuda', 'cuda:N' or 'mps'; got 'gpu'."),
     ({"dtype": "int4"}, ValueError, "dtype='int4' is unknown. Pass one of 'float32', 'bfloat16'"),
     ({"cache": 3}, TypeError, "cache=3 is a int. Pass 'memory', None, or the path of a folder"),
     ({"model": "absent.pt"}, FileNotFoundError, "There is no checkpoint at .*absent.pt"),

@@ -11,21 +11,17 @@ import numpy as np
 from sklearn.base import clone
 
 from sklearn_esm import ESMEmbeddingTransformer
-from sklearn_esm._catalog import BUNDLED_MODEL, published_model
-from sklearn_esm._checkpoint import find_checkpoint, is_path, model_label
+from sklearn_esm._checkpoint import find_checkpoint, model_label
 from sklearn_esm._fasta import read_fasta, record_label
 from sklearn_esm._identity import identify
-from sklearn_esm._parameters import check_parameters
 from sklearn_esm._sequences import SequenceError
 from sklearn_esm.cli._ending import usage
 from sklearn_esm.cli._output import Destination, Embeddings
 
 
 def check_command(embed: ESMEmbeddingTransformer) -> None:
-    """Raise ValueError for what can be seen wrong before any file is looked at."""
-    check_parameters(embed)
-    if embed.model != BUNDLED_MODEL and not is_path(embed.model):
-        published_model(os.fspath(embed.model))
+    """Raise ValueError for an option that is invalid, whatever the files are."""
+    embed._checked(["M"], embed._resolve)
 
 
 def embed_records(
@@ -40,6 +36,8 @@ def embed_records(
     """
     destination.check()
     names, sequences = read_fasta(source, empty="keep" if embed.missing == "nan" else "error")
+    with _records_named(source, names):
+        embed._checked(sequences, embed._resolve)  # before a download
     _look_up(embed, quiet)
     with _records_named(source, names):
         embed.fit(sequences)  # the whole file, which all shards refuse alike, and at once
