@@ -1,5 +1,6 @@
 """What the command refuses: one message, the exit code, and no traceback."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -176,6 +177,52 @@ def test_wrong_usage_says_what_is_wrong(fasta, output, options, message):
     assert (result.exit_code, result.stdout) == (2, "")
     assert message in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def same_name(folder):
+    return folder / "proteins.npz", folder / "proteins.npz"
+
+
+def other_spelling(folder):
+    (folder / "sub").mkdir()
+    return folder / "proteins.npz", folder / "sub" / ".." / "proteins.npz"
+
+
+def link_to_the_input(folder):
+    (folder / "link.npz").symlink_to("proteins.npz")
+    return folder / "proteins.npz", folder / "link.npz"
+
+
+def input_by_a_link(folder):
+    (folder / "link.fasta").symlink_to("proteins.npz")
+    return folder / "link.fasta", folder / "proteins.npz"
+
+
+def hard_link(folder):
+    os.link(folder / "proteins.npz", folder / "other.npz")
+    return folder / "proteins.npz", folder / "other.npz"
+
+
+@pytest.mark.parametrize(
+    "paths", [same_name, other_spelling, link_to_the_input, input_by_a_link, hard_link]
+)
+def test_the_input_is_not_overwritten(tmp_path, paths, embedded):
+    (tmp_path / "proteins.npz").write_text(FASTA, encoding="utf-8")
+    source, output = paths(tmp_path)
+    before = files_in(tmp_path)
+    result = embed(source, output)
+    assert (result.exit_code, result.stdout, embedded) == (2, "", [])
+    assert f"-o must be another file than the input; got {output}, which is {source}." in result.stderr
+    assert (tmp_path / "proteins.npz").read_text(encoding="utf-8") == FASTA
+    assert files_in(tmp_path) == before
+
+
+def test_the_input_is_not_overwritten_where_the_model_would_have_to_be_downloaded(tmp_path):
+    path = tmp_path / "proteins.npz"
+    path.write_text(FASTA, encoding="utf-8")
+    result = run("embed", path, "-o", path, "--model", "esm2_t33_650M_UR50D")
+    assert result.exit_code == 2
+    assert "-o must be another file than the input" in result.stderr
 
 
 @pytest.mark.parametrize("arguments", [["embed"], ["embed", "a.fasta"], ["flood"], ["cache", "info"]])

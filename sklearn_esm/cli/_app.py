@@ -208,7 +208,7 @@ def embed(
     with usage():
         if verbose and quiet:
             raise ValueError("--verbose and --quiet exclude each other.")
-        destination = Destination(output)
+        destination = Destination(output, fasta)
         chosen = _shard(shard)
         estimator = ESMEmbeddingTransformer(
             model,

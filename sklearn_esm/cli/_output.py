@@ -43,14 +43,16 @@ class Destination:
     ----------
     output : str
         A path whose end says the format, or ``"-"``.
+    source : str or None, default=None
+        The file that the records are read from, or ``"-"``.
 
     Raises
     ------
     ValueError
-        For an end that names no format, and for a terminal.
+        If the end names no format, for a terminal, and if the output would overwrite the source.
     """
 
-    def __init__(self, output: str) -> None:
+    def __init__(self, output: str, source: str | None = None) -> None:
         self._path: Path | None = None
         if output == "-":
             if sys.stdout.isatty():
@@ -62,6 +64,11 @@ class Destination:
             raise ValueError(
                 f"-o {output} has none of the formats {', '.join(_WRITERS)}. Let the name end in one of "
                 "them, or pass - for npz on standard output."
+            )
+        if source is not None and source != "-" and _is_same(source, self._path):
+            raise ValueError(
+                f"-o must be another file than the input; got {output}, which is {source}. Pass another "
+                "name to -o."
             )
 
     def __str__(self) -> str:
@@ -99,6 +106,14 @@ class Destination:
             with draft.open("r+b") as file:
                 os.fsync(file.fileno())  # the name must not reach the disk before the bytes do
             os.replace(draft, self._path)
+
+
+def _is_same(source: str, output: Path) -> bool:
+    """Return whether two paths lead to one file, through links as well."""
+    try:
+        return os.path.samefile(os.path.expanduser(source), output)
+    except OSError:  # one of them is not there
+        return False
 
 
 @contextmanager
