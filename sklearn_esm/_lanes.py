@@ -45,36 +45,38 @@ def lanes(device: str, threads: int | None) -> int:
 
 
 def side_by_side(
-    run: Callable[[Unit], T], units: Iterable[Unit], count: int, stop: Stop
+    run: Callable[[Unit], T], units: Iterable[Unit], count: int, threads: int | None, stop: Stop
 ) -> Iterator[tuple[Unit, T]]:
     """Yield each unit and what ``run`` returns for it, as they are done, computed in ``count`` lanes.
 
-    A unit that is ``wide`` runs alone, with every core. If the caller has stopped, units that are
-    running are not waited for.
+    A unit that is ``wide`` runs alone, with all ``threads`` of torch. If the caller has stopped, units
+    that are running are not waited for.
     """
-    pool = alone = None
+    pool = None
     running: dict[Future[T], Unit] = {}
     try:
         for unit in units:
-            if unit.wide:
+            if unit.wide or count == 1:
                 yield from _finished(running, 0, stop)
-                alone = alone or _open_lanes(1)
-                yield from _finished({alone.submit(run, unit): unit}, 0, stop)
+                running[_submit_wide(run, unit, threads)] = unit
+                yield from _finished(running, 0 if unit.wide else 1, stop)
                 continue
             pool = pool or _open_lanes(count)
             running[pool.submit(run, unit)] = unit
             yield from _finished(running, _AHEAD * count, stop)
         yield from _finished(running, 0, stop)
     finally:
-        for opened in (pool, alone):
-            if opened:
-                opened.shutdown(wait=not stop.requested, cancel_futures=True)
+        for future in running:
+            future.cancel()
+        if not stop.requested:
+            wait(running)
+        if pool:
+            pool.shutdown(wait=not stop.requested)
 
 
 def run_alone(run: Callable[[Unit], T], unit: Unit) -> T:
-    """Return ``run(unit)``, called in a thread of its own, as `side_by_side` does."""
-    with _open_lanes(1) as pool:
-        return pool.submit(run, unit).result()
+    """Return ``run(unit)``, called in a thread of its own with every core torch uses."""
+    return _submit_wide(run, unit, torch_threads()).result()
 
 
 def _finished(running: dict[Future[T], Unit], at_most: int, stop: Stop) -> Iterator[tuple[Unit, T]]:
@@ -103,22 +105,15 @@ def _finished(running: dict[Future[T], Unit], at_most: int, stop: Stop) -> Itera
 
 
 def _open_lanes(count: int) -> ThreadPoolExecutor:
-    """Start threads with one thread of torch each, or a single one with as many as torch uses.
-
-    In a forked process the single one has one, too: OpenMP's threads do not exist there, and more than
-    one would wait for them.
-    """
+    """Start threads with one thread of torch each."""
     import torch
 
-    pool = ThreadPoolExecutor(count, thread_name_prefix="sklearn-esm")
-    if count == 1 and not _forked:
-        return pool  # one thread may use every core
     threads = torch.get_num_threads()
+    pool = ThreadPoolExecutor(count, thread_name_prefix="sklearn-esm")
     begun = threading.Barrier(count + 1)
 
     def narrow() -> None:
-        torch.get_num_threads()  # sets the thread up, which would undo the next line later
-        torch.set_num_threads(1)
+        _use_threads(1)
         begun.wait()
 
     try:
@@ -132,6 +127,26 @@ def _open_lanes(count: int) -> ThreadPoolExecutor:
     # it set what threads of the user's that begin later get, too: put that back
     torch.set_num_threads(threads)
     return pool
+
+
+def _submit_wide(run: Callable[[Unit], T], unit: Unit, threads: int | None) -> Future[T]:
+    """Run a unit in a thread that is kept, because OpenMP starts threads anew for each new thread."""
+
+    def run_wide() -> T:
+        # OpenMP's threads do not exist in a forked process, and more than one would wait for them
+        _use_threads(1 if _forked else threads)
+        return run(unit)
+
+    return _wide.submit(run_wide)
+
+
+def _use_threads(number: int | None) -> None:
+    """Have torch use so many threads in the thread that calls; None is torch's own choice."""
+    import torch
+
+    # get_num_threads also sets the thread up, which would undo set_num_threads later
+    if number not in (None, torch.get_num_threads()):
+        torch.set_num_threads(number)
 
 
 @contextmanager
@@ -175,17 +190,23 @@ class _Cores:
             self._changed.notify_all()
 
 
+def _new_wide() -> ThreadPoolExecutor:
+    # threads are started when all others are busy: `cores_taken` lets few run at a time
+    return ThreadPoolExecutor(cpu_count(), thread_name_prefix="sklearn-esm-wide")
+
+
 _cores = _Cores(cpu_count())
+_wide = _new_wide()
 _forked_during_a_pass = False
 _forked = False
 
 
 def _begin_anew_in_child() -> None:
     # the threads that had taken cores do not exist in the child, and will not give them back
-    global _cores, _forked, _forked_during_a_pass
+    global _cores, _wide, _forked, _forked_during_a_pass
     _forked = True
     _forked_during_a_pass = _forked_during_a_pass or _cores.free < _cores.count
-    _cores = _Cores(_cores.count)
+    _cores, _wide = _Cores(_cores.count), _new_wide()
 
 
 if hasattr(os, "register_at_fork"):

@@ -104,7 +104,8 @@ class Workers:
     ) -> Iterator[tuple[Unit, list[Result]]]:
         """Yield each unit with its results as they are done."""
         if self._parallel is None:
-            yield from side_by_side(partial(run_unit, request), units, self.lanes(request), stop)
+            run = partial(run_unit, request)
+            yield from side_by_side(run, units, self.lanes(request), self._threads, stop)
             return
         handed_out: deque[Unit] = deque()
 

@@ -112,7 +112,7 @@ def test_error_in_a_lane_is_raised_and_ends_the_others(checkpoint, three_lanes, 
 
 def test_results_that_nobody_waits_for_end_the_lanes():
     before = threading.active_count()
-    results = _lanes.side_by_side(lambda unit: unit.rows, plan_units(SEQUENCES, 50), 3, Stop())
+    results = _lanes.side_by_side(lambda unit: unit.rows, plan_units(SEQUENCES, 50), 3, None, Stop())
     unit, rows = next(results)
     assert rows == unit.rows
     assert threading.active_count() == before + 3
@@ -133,7 +133,7 @@ def test_what_other_lanes_have_begun_is_not_lost_to_an_error():
 
     done = []
     with pytest.raises(RuntimeError, match="no luck"):
-        done.extend(unit for unit, _ in _lanes.side_by_side(run, units, 3, Stop()))
+        done.extend(unit for unit, _ in _lanes.side_by_side(run, units, 3, None, Stop()))
     assert units[1] in done
     assert units[2] in done
 
@@ -158,7 +158,7 @@ def test_what_is_done_is_handed_out_before_more_is_begun():
             go_on.wait()
         return unit.rows
 
-    results = _lanes.side_by_side(run, slow_to_come(), 3, Stop())
+    results = _lanes.side_by_side(run, slow_to_come(), 3, None, Stop())
     assert next(results) == (units[0], units[0].rows)
     assert taken == units[:2]
     go_on.set()
@@ -173,7 +173,7 @@ def test_few_units_are_taken_ahead():
             taken.append(unit)
             yield unit
 
-    results = _lanes.side_by_side(lambda unit: unit.rows, units(), 3, Stop())
+    results = _lanes.side_by_side(lambda unit: unit.rows, units(), 3, None, Stop())
     next(results)
     assert len(taken) <= 2 * 3 + 1
     results.close()
@@ -187,7 +187,7 @@ def test_lanes_are_the_threads_that_torch_has():
 
 def test_no_unit_runs_in_the_callers_thread():
     units = [*plan_units(SEQUENCES, 50), replace(plan_units([LONG], 50)[0], wide=True)]
-    results = list(_lanes.side_by_side(lambda _: threading.current_thread(), units, 1, Stop()))
+    results = list(_lanes.side_by_side(lambda _: threading.current_thread(), units, 1, None, Stop()))
     assert {unit.rows for unit, _ in results} == {unit.rows for unit in units}
     assert threading.current_thread() not in {thread for _, thread in results}
 
@@ -199,7 +199,7 @@ def test_a_stop_ends_the_lanes_without_waiting_for_a_pass():
         begun.set()
         go_on.wait()
 
-    results = _lanes.side_by_side(run, plan_units(SEQUENCES, 50), 3, stop)
+    results = _lanes.side_by_side(run, plan_units(SEQUENCES, 50), 3, None, stop)
     threading.Thread(target=lambda: (begun.wait(), setattr(stop, "requested", True))).start()
     with pytest.raises(StoppedError):
         next(results)
