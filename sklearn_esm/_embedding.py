@@ -60,11 +60,12 @@ class ESMEmbeddingTransformer(SequenceTransformer):
     invalid : {"error", "unknown", "mask", "drop"}, default="error"
         What becomes of a character that is no residue (``*``, ``-``, ``.``, ``J``, digits, inner
         white space): refused, read as X, read as ``<mask>``, or removed. Residues are the 20
-        standard ones and B, U, Z, O, X, which ESM knows.
+        standard ones and B, U, Z, O, X, which ESM knows. A mutation such as ``"A24G"`` is always
+        refused.
 
     missing : {"error", "nan"}, default="error"
         What becomes of None, NaN, ``pd.NA`` or an empty sequence: refused, or a row of NaN (with
-        ``pooling=None`` an array of no residues).
+        ``pooling=None`` an array of no residues). Their texts, such as ``"nan"``, are always refused.
 
     device : str or None, default=None
         ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``; None is the best one present.
