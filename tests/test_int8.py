@@ -187,6 +187,22 @@ def test_a_product_that_saturates_is_refused(checkpoints, monkeypatch):
     assert str(error.value).endswith("on this processor. Pass dtype='float32'.")
 
 
+@pytest.mark.parametrize("default", [torch.float64, torch.float16])
+def test_the_product_is_exact_under_every_default_dtype(default):
+    former = torch.get_default_dtype()
+    torch.set_default_dtype(default)
+    try:
+        _linear.check_product()
+    finally:
+        torch.set_default_dtype(former)
+
+
+@pytest.mark.parametrize("device", ["meta", "cpu"])
+def test_the_product_is_found_under_every_default_device(device):
+    with torch.device(device):
+        _linear.check_product()
+
+
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_other_arithmetic_does_not_ask_for_the_product(checkpoints, monkeypatch, dtype):
     monkeypatch.setattr(_linear, "multiply", None)

@@ -141,13 +141,18 @@ def multiply(steps: Tensor, packed: Tensor, scale: Tensor) -> Tensor:
 
 def check_product() -> None:
     """Raise ValueError where 8-bit products are missing, or are not exact on this processor."""
-    random = torch.Generator().manual_seed(0)
-    steps = torch.randint(0, _STEPS + 1, (8, 256), generator=random)  # (tokens, inputs)
-    weight = torch.randint(-127, 128, (64, 256), generator=random)  # (outputs, inputs)
+    random: dict[str, Any] = {
+        "generator": torch.Generator("cpu").manual_seed(0),
+        "dtype": torch.int64,
+        "device": "cpu",
+    }
+    steps = torch.randint(0, _STEPS + 1, (8, 256), **random)  # (tokens, inputs)
+    weight = torch.randint(-127, 128, (64, 256), **random)  # (outputs, inputs)
+    ones = torch.ones(len(weight), dtype=torch.float32, device="cpu")  # (outputs,)
     # the greatest sums there can be, of either sign: where 16 bits are too few, it shows here
     steps[0], weight[0], weight[1] = _STEPS, 127, -127
     try:
-        product = multiply(steps.to(torch.uint8), pack(weight.to(torch.int8)), torch.ones(64))
+        product = multiply(steps.to(torch.uint8), pack(weight.to(torch.int8)), ones)
     except (AttributeError, RuntimeError) as error:
         raise ValueError(
             f"dtype='int8': torch {torch.__version__} has no 8-bit products for this processor. "
