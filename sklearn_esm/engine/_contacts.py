@@ -11,10 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sklearn_esm.engine._isolation import isolated
 from sklearn_esm.engine._model import PackedModel
 from sklearn_esm.engine._tokens import tokenise
 
 
+@isolated
 def contact_map(model: PackedModel, sequence: str, weights: np.ndarray, bias: float) -> np.ndarray:
     """Probabilities of contact, as fair-esm gives them with ``return_contacts=True``.
 
@@ -43,7 +45,8 @@ def contact_map(model: PackedModel, sequence: str, weights: np.ndarray, bias: fl
     weights_of_maps = torch.from_numpy(weights).to(model.device)  # (layers x heads,)
     inner = slice(1, -1) if model.architecture.has_eos else slice(1, None)  # the residues
     # half of the logits
-    half = torch.zeros(len(sequence), len(sequence), device=model.device)  # (residues, residues)
+    shape = (len(sequence), len(sequence))
+    half = torch.zeros(shape, dtype=torch.float32, device=model.device)  # (residues, residues)
     seen = 0
 
     def add(maps: Tensor) -> None:

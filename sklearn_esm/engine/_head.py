@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sklearn_esm._checkpoint import Architecture
+from sklearn_esm.engine._isolation import isolated
 from sklearn_esm.engine._tokens import mask_token
 
 
@@ -24,6 +25,7 @@ class LanguageModelHead:
     Its output weights are the token embeddings, except in ESM-1.
     """
 
+    @isolated
     def __init__(
         self, architecture: Architecture, weights: Mapping[str, Tensor], device: torch.device
     ) -> None:
@@ -44,7 +46,7 @@ class LanguageModelHead:
                 "likelihoods. Use the file that Meta published, or one saved with all its tensors."
             ) from error
 
-    @torch.inference_mode()
+    @isolated
     def __call__(self, x: Tensor) -> Tensor:
         """Natural log-probabilities over the whole vocabulary.
 

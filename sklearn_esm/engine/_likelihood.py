@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from sklearn_esm._sequences import MASK, RESIDUES, masked_in_turn, residue_codes, scored_positions
+from sklearn_esm.engine._isolation import isolated
 from sklearn_esm.engine._model import PackedModel
 from sklearn_esm.engine._plan import Unit
 from sklearn_esm.engine._tokens import residue_tokens, tokenise
@@ -85,6 +86,7 @@ def _batches(contexts: Iterable[_Context], batch_tokens: int) -> Iterator[list[_
         yield batch
 
 
+@isolated
 def _run(model: PackedModel, batch: list[_Context]) -> Tensor:
     """Log-probabilities at the positions of all contexts, ``(positions, vocabulary)`` float32."""
     tokens = tokenise([context.sequence for context in batch], model.architecture)
@@ -93,5 +95,5 @@ def _run(model: PackedModel, batch: list[_Context]) -> Tensor:
     at = [start + 1 + p for start, c in zip(starts, batch, strict=True) for p in c.positions]
     last = model.architecture.layers
     ((_, hidden),) = model.hidden_states(tokens, {last})  # (tokens, width)
-    rows = hidden[torch.tensor(at, device=hidden.device)]  # (positions, width)
+    rows = hidden[torch.tensor(at, dtype=torch.int64, device=hidden.device)]  # (positions, width)
     return model.head(rows)  # (positions, vocabulary)

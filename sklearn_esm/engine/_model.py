@@ -13,6 +13,7 @@ from torch import Tensor
 from sklearn_esm._checkpoint import Checkpoint
 from sklearn_esm.engine._attention import Groups, Observed, Rotary, Runs
 from sklearn_esm.engine._head import LanguageModelHead, head_weights
+from sklearn_esm.engine._isolation import isolated, isolated_steps
 from sklearn_esm.engine._linear import ARITHMETICS, Linear, check_product
 from sklearn_esm.engine._tokens import Tokens, mask_token
 from sklearn_esm.engine._varlen import Together, find_kernel, starts_of
@@ -29,6 +30,7 @@ class PackedModel:
     ``dtype`` is what linear layers take and give, and what attention computes in.
     """
 
+    @isolated
     def __init__(self, checkpoint: Checkpoint, device: str, dtype: str) -> None:
         self.architecture = checkpoint.architecture
         self.device = torch.device(device)
@@ -52,7 +54,7 @@ class PackedModel:
         """The language-model head, set up when it is first asked for."""
         return LanguageModelHead(self.architecture, self._head_weights, self.device)
 
-    @torch.inference_mode()
+    @isolated_steps
     def hidden_states(self, tokens: Tokens, layers: set[int]) -> Iterator[tuple[int, Tensor]]:
         """Yield ``(layer, (tokens, width))`` for each layer asked for, from the lowest up.
 
@@ -70,7 +72,7 @@ class PackedModel:
                 last = layer == self.architecture.layers
                 yield layer, self._norm_after(x) if last and self._norm_after else x
 
-    @torch.inference_mode()
+    @isolated
     def observe_attention(self, tokens: Tokens, see: Callable[[Tensor], None]) -> None:
         """Run every block on one sequence, and show the attention maps of each as they come.
 
@@ -109,7 +111,8 @@ class PackedModel:
         head_dim = self.architecture.width // self.architecture.heads
         kernel = find_kernel(self.device, self.dtype, head_dim, sum(count for _, count, _ in runs))
         if kernel is None:
-            return Runs(runs, self._rotate_by(torch.arange(longest)))
+            positions = torch.arange(longest, dtype=torch.int64, device=self.device)  # (longest,)
+            return Runs(runs, self._rotate_by(positions))
         rotation = self._rotate_by(tokens.positions)
         return Together(kernel, starts_of(runs).to(self.device), len(tokens.ids), longest, rotation)
 
@@ -135,7 +138,8 @@ class PackedModel:
             return self._position_table[rows]  # (tokens, width)
         # sinusoidal, with fair-esm's spacing of the frequencies
         half = self.architecture.width // 2
-        rates = torch.exp(torch.arange(half) * -(math.log(10000) / (half - 1)))  # (width / 2,)
+        steps = torch.arange(half, dtype=torch.float32, device=rows.device)  # (width / 2,)
+        rates = torch.exp(steps * -(math.log(10000) / (half - 1)))  # (width / 2,)
         angles = rows[:, None].float() * rates  # (tokens, width / 2)
         return torch.cat((angles.sin(), angles.cos()), dim=1)  # (tokens, width)
 

@@ -109,4 +109,4 @@ def starts_of(runs: list[tuple[int, int, int]]) -> Tensor:
     """The first token of every sequence in `Tokens.groups`, and the end, ``(sequences + 1,)`` int32."""
     starts = [first + length * number for first, count, length in runs for number in range(count)]
     first, count, length = runs[-1]
-    return torch.tensor([*starts, first + count * length], dtype=torch.int32)
+    return torch.tensor([*starts, first + count * length], dtype=torch.int32, device="cpu")
