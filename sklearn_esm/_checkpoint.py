@@ -1,23 +1,16 @@
-"""Where a model's checkpoint lies, what it is and what is in it; the registry and the estimators ask.
-
-Nothing in a checkpoint is ever executed: torch's weights-only reader opens it, and the only class
-it may build besides tensors and plain containers is `argparse.Namespace`.
-"""
+"""Where a model's checkpoint lies, what it is and what is in it; the registry and the estimators ask."""
 
 from __future__ import annotations
 
-import argparse
 import os
-import pickle
 import re
-import threading
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sklearn_esm._catalog import BUNDLED_MODEL
+from sklearn_esm._checkpoint_file import load_weights_only as load_weights_only
 from sklearn_esm._download import checkpoint_file
 
 if TYPE_CHECKING:
@@ -144,36 +137,6 @@ def read_checkpoint(path: Path) -> Checkpoint:
             "Download or copy the file again."
         ) from error
     return Checkpoint(path, architecture, weights)
-
-
-# torch keeps one list of allowed classes for the whole process: two readers at once would each put
-# back what the other had changed
-_reading = threading.Lock()
-
-
-def load_weights_only(path: Path) -> Any:
-    import torch
-
-    # files from before torch 1.6 are plain pickles, which cannot be mapped
-    mapped = zipfile.is_zipfile(path)
-    try:
-        with _reading, torch.serialization.safe_globals([argparse.Namespace]):
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
-    except (FileNotFoundError, PermissionError, MemoryError):
-        raise
-    except pickle.UnpicklingError as error:
-        refused = re.search(r"GLOBAL ([\w.]+)", str(error))
-        what = f"it refers to {refused[1]}" if refused else "its pickle is damaged or not plain data"
-        raise ValueError(
-            f"{path} was refused, and nothing in it was run: {what}. A checkpoint may hold only "
-            "tensors, plain containers and argparse.Namespace; get the file from a source you trust."
-        ) from error
-    except Exception as error:  # a damaged file makes torch's readers fail in every way there is
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ValueError(
-            f"{path} cannot be read as a PyTorch checkpoint; it is damaged, cut short or another kind "
-            f"of file ({reason}). Download or copy it again."
-        ) from error
 
 
 def _architecture(path: Path, data: Mapping[str, Any], weights: Mapping[str, Tensor]) -> Architecture:

@@ -196,6 +196,18 @@ def test_a_loaded_model_computes_from_the_mapped_file(tmp_path, mapped_ranges, d
             assert inside(linear.weight, ranges) == mapped
 
 
+@pytest.mark.parametrize(
+    ("value", "mapped"),
+    [("0", False), ("false", False), (" No ", False), ("1", True), ("yes", True), ("", True)],
+)
+def test_a_variable_says_whether_weights_are_mapped(tmp_path, mapped_ranges, monkeypatch, value, mapped):
+    monkeypatch.setenv("SKLEARN_ESM_MMAP", value)
+    saved = save_random_checkpoint(tmp_path / "mapped.pt", "esm2")
+    weights = read_checkpoint(saved.path).weights
+    ranges = mapped_ranges(saved.path)
+    assert {inside(tensor, ranges) for tensor in weights.values()} == {mapped}
+
+
 def test_reading_leaves_nothing_more_allowed_in_torch(checkpoints):
     before = set(torch.serialization.get_safe_globals())
     read_checkpoint(checkpoints["esm2"].path)

@@ -118,8 +118,8 @@ def test_a_web_page_saved_as_a_checkpoint_is_refused(tmp_path):
     path = tmp_path / "page.pt"
     path.write_text("<!DOCTYPE html><html><body>403 Forbidden</body></html>")
     message = refusal(path)
-    assert "damaged" in message
-    assert "get the file from a source you trust" in message
+    assert "damaged, cut short or another kind of file (its first bytes are not those of " in message
+    assert "Download or copy it again." in message
 
 
 def test_a_folder_is_no_checkpoint(tmp_path):
