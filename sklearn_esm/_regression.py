@@ -17,7 +17,9 @@ from typing import Any
 import numpy as np
 
 from sklearn_esm._catalog import BUNDLED_MODEL, published_model
-from sklearn_esm._checkpoint import Architecture, find_checkpoint, is_path, load_weights_only
+from sklearn_esm._checkpoint import Architecture, find_checkpoint, is_path
+from sklearn_esm._checkpoint_file import load_weights_only
+from sklearn_esm._checkpoint_tensors import check_tensor
 from sklearn_esm._download import regression_file
 
 _WEIGHT = "contact_head.regression.weight"
@@ -57,7 +59,7 @@ def find_regression(model: str | os.PathLike[str], architecture: Architecture) -
     FileNotFoundError
         Where there is none beside the checkpoint, or it can be neither found nor downloaded.
     ValueError
-        Where the file is damaged, or is of another model.
+        If the file is damaged or of another model, or a tensor in it has another type or shape.
     """
     if is_path(model) or os.fspath(model) == BUNDLED_MODEL:
         path = _beside(find_checkpoint(model))
@@ -78,21 +80,19 @@ def _beside(checkpoint: Path) -> Path:
 def _read(path: Path, architecture: Architecture) -> ContactRegression:
     data = load_weights_only(path)
     tensors: Any = data.get("model") if isinstance(data, Mapping) else None
-    try:
-        weight, intercept = (tensors[name].float() for name in (_WEIGHT, _BIAS))
-    except (AttributeError, KeyError, TypeError) as error:
+    if not isinstance(tensors, Mapping) or not {_WEIGHT, _BIAS} <= set(tensors):
         raise ValueError(
             f"{path} is no contact regression in fair-esm's format: it has no tensors {_WEIGHT} and "
             f"{_BIAS}. Download or copy the file again."
-        ) from error
-    weights = np.array(weight.tolist(), dtype=np.float32).reshape(-1)
-    maps = architecture.layers * architecture.heads
-    if len(weights) != maps or intercept.numel() != 1:
-        raise ValueError(
-            f"{path} is of another model: it weighs {len(weights)} attention maps, and this one has "
-            f"{architecture.layers} blocks of {architecture.heads}. Download or copy the right file."
         )
-    bias = float(intercept.item())
+    layers, heads = architecture.layers, architecture.heads
+    remedy = (
+        f"The model has {layers} layers of {heads} attention heads. Download or copy the right file."
+    )
+    check_tensor(path, _WEIGHT, tensors, (1, layers * heads), remedy)
+    check_tensor(path, _BIAS, tensors, (1,), remedy)
+    weights = np.array(tensors[_WEIGHT].tolist()[0], dtype=np.float32)  # (layers x heads,)
+    bias = float(tensors[_BIAS].float().item())
     if not (np.isfinite(weights).all() and np.isfinite(bias)):
         raise ValueError(f"{path} holds numbers that are not finite. Download or copy it again.")
     return ContactRegression(weights, bias)

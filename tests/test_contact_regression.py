@@ -56,9 +56,18 @@ def spoil(checkpoint, **changes):
 def refusal(checkpoint):
     """The message with which the regression of a checkpoint is refused; it begins with the file."""
     path = regression_path(checkpoint)
-    with pytest.raises(ValueError, match=f"^{re.escape(str(path))} ") as error:
+    with pytest.raises(ValueError, match=f"^{re.escape(str(path))}[: ]") as error:
         ESMContactTransformer(checkpoint.path).fit(["MKT"])
     return str(error.value)
+
+
+def refusal_of(checkpoint, **changes):
+    """The message with which a regression with other tensors is refused."""
+    path = spoil(checkpoint, **changes)
+    message = refusal(checkpoint)
+    assert message.startswith(f"{path}: ")
+    assert message.endswith("Download or copy the right file.")
+    return message
 
 
 # beside a checkpoint
@@ -148,16 +157,51 @@ def test_other_data_saved_by_torch_are_refused(own, data):
 
 @pytest.mark.parametrize("maps", [1, LAYERS * HEADS - 1, LAYERS * HEADS + 1, 0])
 def test_the_regression_of_another_model_is_refused(own, maps):
-    save_random_regression(own, maps=maps)
-    message = refusal(own)
-    assert f"is of another model: it weighs {maps} attention maps" in message
-    assert f"this one has {LAYERS} blocks of {HEADS}" in message
+    path = save_random_regression(own, maps=maps)
+    assert refusal(own) == (
+        f"{path}: {WEIGHT} must have shape (1, {LAYERS * HEADS}); got (1, {maps}). The model has "
+        f"{LAYERS} layers of {HEADS} attention heads. Download or copy the right file."
+    )
 
 
-@pytest.mark.parametrize("bias", [torch.zeros(2), torch.zeros(0)])
-def test_another_number_of_intercepts_is_refused(own, bias):
-    spoil(own, bias=bias)
-    assert "is of another model" in refusal(own)
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"weight": torch.zeros(12)}, f"{WEIGHT} must have shape (1, 12); got (12,)"),
+        ({"weight": torch.zeros(12, 1)}, f"{WEIGHT} must have shape (1, 12); got (12, 1)"),
+        ({"weight": torch.zeros(())}, f"{WEIGHT} must have shape (1, 12); got ()"),
+        ({"bias": torch.zeros(2)}, f"{BIAS} must have shape (1,); got (2,)"),
+        ({"bias": torch.zeros(0)}, f"{BIAS} must have shape (1,); got (0,)"),
+        ({"bias": torch.zeros(())}, f"{BIAS} must have shape (1,); got ()"),
+        ({"bias": torch.zeros(1, 1)}, f"{BIAS} must have shape (1,); got (1, 1)"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_another_shape_is_refused(own, changes, message):
+    assert f": {message}. " in refusal_of(own, **changes)
+
+
+KIND = "must be a dense floating-point CPU tensor of shape"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"weight": "text"}, f"{WEIGHT} {KIND} (1, 12); got str"),
+        ({"weight": [0.5] * 12}, f"{WEIGHT} {KIND} (1, 12); got list"),
+        ({"bias": 0.5}, f"{BIAS} {KIND} (1,); got float"),
+        ({"bias": [0.5]}, f"{BIAS} {KIND} (1,); got list"),
+        ({"weight": torch.zeros(1, 12, device="meta")}, f"{WEIGHT} {KIND} (1, 12); got shape (1, 12), "),
+        ({"weight": torch.ones(1, 12).to_sparse()}, f"{WEIGHT} {KIND} (1, 12); got shape (1, 12), "),
+        ({"weight": torch.ones(1, 12) > 0}, f"{WEIGHT} {KIND} (1, 12); got shape (1, 12), bool, "),
+        ({"weight": torch.zeros(1).expand(1, 12)}, f"{WEIGHT} {KIND} (1, 12); got shape (1, 12) with "),
+        ({"weight": torch.ones(1, 12, dtype=torch.complex64)}, f"{WEIGHT} {KIND} (1, 12); got shape"),
+        ({"bias": torch.ones(1, dtype=torch.int64)}, f"{BIAS} {KIND} (1,); got shape (1,), int64, "),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_another_kind_of_tensor_is_refused(own, changes, message):
+    assert f": {message}" in refusal_of(own, **changes)
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
@@ -168,16 +212,6 @@ def test_numbers_that_are_not_finite_are_refused(own, name, bad):
     spoil(own, **{name: tensor})
     message = refusal(own)
     assert "holds numbers that are not finite. Download or copy it again." in message
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [{"weight": "text"}, {"weight": [0.5] * LAYERS * HEADS}, {"bias": 0.5}, {"bias": [0.5]}],
-    ids=str,
-)
-def test_what_is_no_tensor_is_refused(own, changes):
-    spoil(own, **changes)
-    refusal(own)
 
 
 class Hostile:
