@@ -7,7 +7,6 @@ torch nor what is in the file: a file that fair-esm downloaded is found, and the
 from __future__ import annotations
 
 import errno
-import json
 import os
 import re
 import shutil
@@ -26,6 +25,7 @@ from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from sklearn_esm._catalog import published_model
+from sklearn_esm._download_part import OtherFileError, Part, disk_errors_explained
 
 FAIR_ESM_URL = "https://dl.fbaipublicfiles.com/fair-esm"
 
@@ -33,6 +33,7 @@ _ATTEMPTS = 3
 _PAUSE = 1.0  # seconds between two attempts
 _TIMEOUT = 60.0  # seconds without a byte
 _CHUNK = 64 * 1024
+_TEXT = re.compile(r"text/.*|application/(.*\+)?(json|xml)")
 
 
 def offline() -> bool:
@@ -98,7 +99,7 @@ def checkpoint_file(name: str) -> Path:
 
     Notes
     -----
-    The length is checked, the content is not: Meta publishes no checksums.
+    The length and the first bytes are checked, the rest is not: Meta publishes no checksums.
     """
     return _file("models", f"{published_model(name).name}.pt")
 
@@ -139,7 +140,7 @@ def _file(folder: str, name: str) -> Path:
 def _locked(path: Path) -> Iterator[None]:
     """Let one process at a time fetch `path`; the lock file stays, to remove it would be a race."""
     lock = FileLock(f"{path}.lock")
-    with _disk_errors_explained(path):
+    with disk_errors_explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             lock.acquire(timeout=1)
@@ -153,19 +154,23 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def _fetch(url: str, path: Path) -> None:
-    part = _Part(url, path)
+    part = Part(url, path)
     for attempt in range(1, _ATTEMPTS + 1):
         try:
             _receive(part)
+            with disk_errors_explained(path):
+                part.finish()
+            return
         except _BrokenError as broken:
             if attempt == _ATTEMPTS or not broken.received:
                 raise ConnectionError(
                     f"The download of {url} failed: {broken}. {part.kept()} {part.way_out()}"
                 ) from broken
-        else:
-            with _disk_errors_explained(path):
-                part.finish()
-            return
+        except OtherFileError as other:
+            part.begin(None)
+            raise ConnectionError(
+                f"{url} sent {other}, which is no PyTorch file. {part.kept()} {part.way_out()}"
+            ) from other
         time.sleep(_PAUSE)
 
 
@@ -177,55 +182,10 @@ class _BrokenError(Exception):
         self.received = received
 
 
-class _Part:
-    """What has arrived of a file so far, and which version of the file on the server it is of."""
-
-    def __init__(self, url: str, target: Path) -> None:
-        self.url = url
-        self.target = target
-        self.path = target.with_name(f"{target.name}.part")
-        self._note = target.with_name(f"{target.name}.part.json")
-
-    @property
-    def size(self) -> int:
-        return self.path.stat().st_size if self.path.exists() else 0
-
-    @property
-    def version(self) -> str | None:
-        """The ETag or date of the version begun, None where nothing can be continued."""
-        try:
-            note = json.loads(self._note.read_text(encoding="utf-8"))
-            return str(note["version"]) if note["url"] == self.url and self.size else None
-        except (OSError, ValueError, KeyError, TypeError):  # absent, or cut short by a kill
-            return None
-
-    def begin(self, version: str | None) -> None:
-        self.path.unlink(missing_ok=True)  # before the note: old bytes never get the new version
-        self._note.unlink(missing_ok=True)
-        if version is not None:
-            note = json.dumps({"url": self.url, "version": version})
-            self._note.write_text(note, encoding="utf-8")
-
-    def finish(self) -> None:
-        os.replace(self.path, self.target)
-        self._note.unlink(missing_ok=True)
-
-    def kept(self) -> str:
-        if self.version is None:
-            return "Nothing is kept; the next call starts again."
-        return f"The first {self.size} bytes are kept in {self.path}; the next call goes on there."
-
-    def way_out(self) -> str:
-        return (
-            "Set SKLEARN_ESM_MIRROR to another server with fair-esm's files, "
-            f"or copy the file by hand to {self.target}."
-        )
-
-
-def _receive(part: _Part) -> None:
+def _receive(part: Part) -> None:
     """Get what is missing of the file, or all of it where the rest cannot be had."""
     response, start, total = _ask(part)
-    with response, _disk_errors_explained(part.target, total):
+    with response, disk_errors_explained(part.target, total):
         if start == 0:
             part.begin(_version(response.headers))
         if shutil.disk_usage(part.path.parent).free < total - start:
@@ -245,13 +205,16 @@ def _receive(part: _Part) -> None:
             while position < total:
                 chunk = _read(response, position, start, total)
                 file.write(chunk)
+                if position == start:  # no need for gigabytes of another file
+                    file.flush()
+                    part.check_beginning()
                 position += len(chunk)
                 bar.update(len(chunk))
             file.flush()
             os.fsync(file.fileno())  # the name must not reach the disk before the bytes do
 
 
-def _ask(part: _Part) -> tuple[HTTPResponse, int, int]:
+def _ask(part: Part) -> tuple[HTTPResponse, int, int]:
     """Return the response, the position in the file where its bytes begin, and the file's size."""
     version, size = part.version, part.size
     if version is not None:
@@ -268,7 +231,7 @@ def _ask(part: _Part) -> tuple[HTTPResponse, int, int]:
     return response, 0, _length(response, part)
 
 
-def _open(part: _Part, headers: dict[str, str]) -> HTTPResponse | None:
+def _open(part: Part, headers: dict[str, str]) -> HTTPResponse | None:
     """Send the request; None where the server has no bytes in the range asked for."""
     request = Request(part.url, headers={"User-Agent": "sklearn-esm", **headers})
     try:
@@ -300,12 +263,13 @@ def _read(response: HTTPResponse, position: int, start: int, total: int) -> byte
     return chunk
 
 
-def _length(response: HTTPResponse, part: _Part) -> int:
+def _length(response: HTTPResponse, part: Part) -> int:
     """Return the size of the whole file that is about to arrive."""
     length = response.headers.get("Content-Length", "")
     kind = response.headers.get_content_type()
-    # a page with status 200 is how log-in portals answer whatever is asked
-    if response.status == 200 and length.isdecimal() and kind != "text/html":
+    # a page or an error with status 200 is how log-in portals answer whatever is asked
+    is_text = "Content-Type" in response.headers and _TEXT.fullmatch(kind)
+    if response.status == 200 and length.isdecimal() and int(length) and not is_text:
         return int(length)
     response.close()
     raise ConnectionError(
@@ -329,26 +293,3 @@ def _version(headers: Message) -> str | None:
     if tag is not None and not tag.startswith("W/"):
         return tag
     return headers.get("Last-Modified")
-
-
-@contextmanager
-def _disk_errors_explained(path: Path, total: int | None = None) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise OSError(
-                error.errno,
-                f"{path} cannot be written: {error}. Set TORCH_HOME to a folder that can.",
-            ) from error
-        needed = "room"
-        if total is not None:
-            part = path.with_name(f"{path.name}.part")
-            missing = total - (part.stat().st_size if part.exists() else 0)
-            free = shutil.disk_usage(path.parent).free
-            needed = f"{missing} more bytes of room, and {free} bytes are free"
-        raise OSError(
-            error.errno,
-            f"The disk (or your quota) is full: {path} needs {needed}. "
-            "Make room, or set TORCH_HOME to a folder on another disk.",
-        ) from error

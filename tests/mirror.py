@@ -2,9 +2,10 @@
 
 import threading
 import time
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-PAYLOAD = bytes(range(256)) * 4096  # 1 MiB
+PAYLOAD = b"PK\x03\x04" + (bytes(range(256)) * 4096)[4:]  # 1 MiB that begin like a checkpoint
 
 
 class Mirror(ThreadingHTTPServer):
@@ -34,6 +35,18 @@ class Mirror(ThreadingHTTPServer):
     @property
     def ranges(self):
         return [asked for _, asked, _ in self.requests]
+
+
+@contextmanager
+def running_mirror():
+    """A server that answers, for as long as the block lasts."""
+    with Mirror() as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        yield server
+        server.gate.set()
+        server.shutdown()
+        thread.join()
 
 
 class _Handler(BaseHTTPRequestHandler):
