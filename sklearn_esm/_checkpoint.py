@@ -8,9 +8,10 @@ import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from stat import S_ISREG
 from typing import TYPE_CHECKING, Any
 
-from sklearn_esm._catalog import BUNDLED_MODEL
+from sklearn_esm._catalog import ALIASES, BUNDLED_MODEL, CATALOG
 from sklearn_esm._checkpoint_file import load_weights_only as load_weights_only
 from sklearn_esm._checkpoint_tensors import UNUSED_POSITIONS, check_tensor, check_tensors
 from sklearn_esm._download import checkpoint_file
@@ -67,29 +68,49 @@ def find_checkpoint(model: str | os.PathLike[str]) -> Path:
     Raises
     ------
     FileNotFoundError
-        Where a path leads nowhere, or a name is not on this machine and the network is off.
+        If a path leads nowhere, or a name is not on this machine and the network is off.
     ValueError
-        Where a name is none of fair-esm's, or one of a model that does not read single sequences.
+        If a name is none of fair-esm's, or that of a model that does not read single sequences.
     """
     text = os.fspath(model)
     if text == BUNDLED_MODEL:
         return Path(__file__).parent / "bundled" / f"{BUNDLED_MODEL}.pt"
     if not is_path(model):
         return checkpoint_file(text)
-    path = Path(text).expanduser()
-    if not path.is_file():
+    remedy = (
+        "Pass the path of an existing .pt file in fair-esm's format, or a published model by name, "
+        "such as 'esm2_t6_8M_UR50D'."
+    )
+    try:
+        path = Path(text).expanduser()
+        found = S_ISREG(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        found = False
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = str(getattr(error, "strerror", error)).rstrip(".")
         raise FileNotFoundError(
-            f"There is no checkpoint at {path}. Pass the path of an existing .pt file in "
-            "fair-esm's format, or a published model by name, such as 'esm2_t6_8M_UR50D'."
-        )
+            f"model={text!r} must be the path of an existing file: {reason}. {remedy}"
+        ) from error
+    if not found:
+        raise FileNotFoundError(f"There is no checkpoint at {path}. {remedy}")
     return path.absolute()
 
 
 def is_path(model: str | os.PathLike[str]) -> bool:
-    """Whether a model is given by the path of a file; else by a name, which any machine can look up."""
+    """Return whether a model is given by the path of a file; else it is a name for any machine.
+
+    A published name never is, whatever files there are: the same text gives the same model everywhere.
+    """
     text = os.fspath(model)
+    if text in CATALOG or text in ALIASES or text == BUNDLED_MODEL:
+        return False
+    if text.endswith(".pt"):
+        return True
     # any other text with a slash may be a name of another hub, for which the catalog has advice
-    return text.endswith(".pt") or (text != BUNDLED_MODEL and Path(text).expanduser().is_file())
+    try:
+        return Path(text).expanduser().is_file()
+    except (OSError, ValueError, RuntimeError):  # too long, not to be encoded, of an unknown user
+        return False
 
 
 def model_label(model: str | os.PathLike[str]) -> str:

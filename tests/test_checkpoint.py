@@ -12,8 +12,8 @@ import torch
 from fair_esm_oracle import FAMILIES, HEADS, LAYERS, WIDTH, save_random_checkpoint
 
 from sklearn_esm import ESMEmbeddingTransformer, _checkpoint
-from sklearn_esm._catalog import BUNDLED_MODEL
-from sklearn_esm._checkpoint import Architecture, find_checkpoint, read_checkpoint
+from sklearn_esm._catalog import ALIASES, BUNDLED_MODEL, CATALOG
+from sklearn_esm._checkpoint import Architecture, find_checkpoint, is_path, read_checkpoint
 from sklearn_esm.engine import PackedModel
 
 ARCHITECTURES = {
@@ -91,6 +91,64 @@ def test_a_published_name_that_is_not_there_names_file_and_address(tmp_path, mon
         find_checkpoint("esm2_t6_8M_UR50D")
     assert str(tmp_path / "hub" / "checkpoints" / "esm2_t6_8M_UR50D.pt") in str(error.value)
     assert "/models/esm2_t6_8M_UR50D.pt" in str(error.value)
+
+
+@pytest.mark.parametrize("name", [*CATALOG, *ALIASES, BUNDLED_MODEL])
+def test_a_file_named_like_a_published_model_does_not_hide_it(tmp_path, monkeypatch, name):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr(torch.hub, "_hub_dir", None)
+    folder = tmp_path / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    published = folder / f"{ALIASES.get(name, name)}.pt"
+    published.touch()
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).write_bytes(b"another")
+    for model in (name, Path(name)):
+        assert not is_path(model)
+        found = find_checkpoint(model)
+        assert found.parent.name == "bundled" if name == BUNDLED_MODEL else found == published
+    # it is given by its path
+    for model in (f"./{name}", tmp_path / name):
+        assert is_path(model)
+        assert find_checkpoint(model).read_bytes() == b"another"
+
+
+def test_a_file_of_any_other_name_is_found_without_a_suffix(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "esm2_of_mine").write_bytes(b"mine")
+    assert is_path("esm2_of_mine")
+    assert find_checkpoint("esm2_of_mine").read_bytes() == b"mine"
+
+
+# texts that can be the path of no file, and why
+UNUSABLE = {
+    "~nobody_of_this_name/x": "Could not determine home directory",
+    "a\0b": "embedded null",
+    "\ud800": "surrogates not allowed",
+    "x" * 5000: "File name too long",
+    "x/" * 5000 + "x": "File name too long",
+}
+
+
+@pytest.mark.parametrize(
+    "find", [find_checkpoint, lambda model: ESMEmbeddingTransformer(model).fit(["M"])]
+)
+@pytest.mark.parametrize(("text", "reason"), UNUSABLE.items(), ids=lambda text: repr(text[:20]))
+def test_a_path_that_no_file_can_have_is_named(text, reason, find):
+    model = f"{text}.pt"
+    with pytest.raises(FileNotFoundError) as error:
+        find(model)
+    assert str(error.value).startswith(f"model={model!r} must be the path of an existing file: ")
+    assert f"{reason}" in str(error.value)
+    assert str(error.value).endswith("or a published model by name, such as 'esm2_t6_8M_UR50D'.")
+
+
+@pytest.mark.parametrize("text", UNUSABLE, ids=lambda text: repr(text[:20]))
+def test_such_a_text_without_the_suffix_is_no_published_name(text):
+    assert not is_path(text)
+    with pytest.raises(ValueError, match="is no published ESM model") as error:
+        find_checkpoint(text)
+    assert str(error.value).startswith(repr(text))
 
 
 @pytest.mark.parametrize(
