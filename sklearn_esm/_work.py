@@ -104,7 +104,7 @@ class Workers:
     ) -> Iterator[tuple[Unit, list[Result]]]:
         """Yield each unit with its results as they are done."""
         if self._parallel is None:
-            run = partial(run_unit, request)
+            run = partial(_run_here, request, stop)
             yield from side_by_side(run, units, self.lanes(request), self._threads, stop)
             return
         handed_out: deque[Unit] = deque()
@@ -169,6 +169,13 @@ def run_unit(request: Request, unit: Unit) -> list[Result]:
     # once more: a file rewritten while it was mapped may have changed the weights halfway
     _requested_model(request)
     return computed
+
+
+def _run_here(request: Request, stop: Stop, unit: Unit) -> list[Result]:
+    from sklearn_esm.engine import stopped_by
+
+    with stopped_by(stop.check):
+        return run_unit(request, unit)
 
 
 def _run_in_worker(request: Request, unit: Unit) -> list[Result]:

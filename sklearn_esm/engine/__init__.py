@@ -9,6 +9,7 @@ from sklearn_esm.engine._likelihood import log_probabilities
 from sklearn_esm.engine._model import PackedModel
 from sklearn_esm.engine._plan import Unit, plan_units
 from sklearn_esm.engine._run import Block, run_unit
+from sklearn_esm.engine._stopping import stopped_by
 
 __all__ = [
     "Block",
@@ -18,4 +19,5 @@ __all__ = [
     "log_probabilities",
     "plan_units",
     "run_unit",
+    "stopped_by",
 ]

@@ -15,6 +15,7 @@ from sklearn_esm.engine._attention import Groups, Observed, Rotary, Runs
 from sklearn_esm.engine._head import LanguageModelHead, head_weights
 from sklearn_esm.engine._isolation import isolated, isolated_steps
 from sklearn_esm.engine._linear import ARITHMETICS, Linear, check_product
+from sklearn_esm.engine._stopping import check_stop
 from sklearn_esm.engine._tokens import Tokens, mask_token
 from sklearn_esm.engine._varlen import Together, find_kernel, starts_of
 
@@ -90,6 +91,7 @@ class PackedModel:
         width = max(block.scratch_width for block in self._blocks)
         scratch = x.new_empty(len(x) * width, dtype=self.dtype)  # (tokens * width,)
         for layer, block in enumerate(self._blocks[:number], start=1):
+            check_stop()
             block.forward(x, groups, scratch)
             yield layer
 
