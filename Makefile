@@ -6,7 +6,7 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test test-oldest bench docs lint format network-test clean
+.PHONY: help env demo test test-oldest bench docs lint format network-test soak clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 18
@@ -57,6 +57,10 @@ docs: $(STAMP)  ## Build the documentation into docs/_build/html (warnings are e
 
 network-test: $(STAMP)  ## Test against the published weights (downloads them on the first run)
 	@$(PY) -m pytest -m network --force-enable-socket tests
+
+# prints its seed, with which a failure can be repeated
+soak: $(STAMP)  ## Compare 5,000 random inputs with fair-esm, and kill 200 runs (SEED= repeats one)
+	@OMP_NUM_THREADS=1 SEED=$(SEED) $(PY) -m pytest -n 2 --dist worksteal -m soak tests/soak
 
 format: $(STAMP)  ## Format the code and mend what the linter can mend
 	@$(PY) -m ruff check --fix --quiet . || true
