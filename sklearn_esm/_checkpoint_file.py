@@ -10,15 +10,15 @@ import argparse
 import os
 import pickle
 import re
-import threading
 from pathlib import Path
 from typing import Any
 
 from sklearn_esm._checkpoint_claims import check_claims
+from sklearn_esm._locks import fork_safe_lock
 
 # torch keeps one list of allowed classes for the whole process: two readers at once would each put
 # back what the other had changed
-_reading = threading.Lock()
+_reading = fork_safe_lock()
 
 
 def load_weights_only(path: Path) -> Any:
