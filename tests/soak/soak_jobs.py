@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 import warnings
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 
 import numpy as np
@@ -40,8 +40,9 @@ def processes():
     """Functions to start jobs, kill them and wait for them.
 
     ``run(jobs, kills, limit)`` starts a process for each job, kills number i after ``kills[i]``
-    seconds unless that is None, and returns their exit codes; whoever is not done within ``limit``
-    seconds is killed as well, and None stands for its code.
+    seconds unless that is None, and returns their exit codes. Where ``kills[i]`` is a pair of seconds
+    and a folder, they count from the moment when something is written in there. Whoever is not done
+    within ``limit`` seconds is killed as well, and None stands for its code.
     """
     command = [sys.executable, __file__]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -71,8 +72,11 @@ def _do(job):
     options = job["parameters"] | {"model": job["model"], "device": "cpu"}
     if job["cache"]:
         options["cache"] = job["cache"]
-    words = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", value)]
-    sys.argv = ["sklearn-esm", "embed", job["fasta"], "-o", job["output"], "--quiet", *map(str, words)]
+    words = []
+    for name, value in options.items():
+        several = ",".join(value) if isinstance(value, list) else str(value)
+        words += [f"--{name.replace('_', '-')}", several]
+    sys.argv = ["sklearn-esm", "embed", job["fasta"], "-o", job["output"], "--quiet", *words]
     cli.main()
 
 
@@ -92,26 +96,49 @@ def _fork(job):
 
 
 def _run(jobs, kills, limit):
+    kills = [_Kill(kill) for kill in kills]
     began = time.monotonic()
     children = [_fork(job) for job in jobs]
     codes = [None] * len(jobs)
     waiting = set(range(len(jobs)))
     while waiting:
-        passed = time.monotonic() - began
         for number in sorted(waiting):
             # reaped at once: a dead process that nobody waits for counts as living
             child, status = os.waitpid(children[number], os.WNOHANG)
             if child:
                 codes[number] = os.waitstatus_to_exitcode(status)
                 waiting.discard(number)
-            elif passed > limit:
+            elif time.monotonic() - began > limit:
                 os.kill(children[number], signal.SIGKILL)
                 os.waitpid(children[number], 0)
                 waiting.discard(number)
-            elif kills[number] is not None and passed > kills[number]:
+            elif kills[number].is_due():
                 os.kill(children[number], signal.SIGKILL)
-        time.sleep(0.001)
+        time.sleep(0.0005)
     return codes
+
+
+class _Kill:
+    def __init__(self, kill):
+        self._seconds, self._folder = kill if isinstance(kill, list) else (kill, None)
+        self._former = self._files()
+        self._began = time.monotonic() if self._folder is None else None
+
+    def is_due(self):
+        if self._began is None and self._files() - self._former:
+            self._began = time.monotonic()
+        if self._seconds is None or self._began is None:
+            return False
+        return time.monotonic() - self._began >= self._seconds
+
+    def _files(self):
+        """The files of the folder that hold anything, with their sizes."""
+        found = set()
+        for entry in os.scandir(self._folder) if self._folder else ():
+            with suppress(FileNotFoundError):
+                if size := entry.stat().st_size:
+                    found.add((entry.name, size))
+        return found
 
 
 def read_output(path):

@@ -49,9 +49,11 @@ def random_residues(rng, longest=LONGEST, masks=True):
 def random_row(rng, residues, dirt):
     """A row that stands for the residues, and ``dirt`` is the share of rows with invalid units."""
     units = list(residues)
+    # a digit between few letters would be refused as a mutation, whatever the policy
+    invalid = INVALID if len(units) > 7 else [unit for unit in INVALID if not unit.isdigit()]
     if rng.random() < dirt:
         for _ in range(rng.integers(1, 4)):
-            units.insert(int(rng.integers(0, len(units) + 1)), str(rng.choice(INVALID)))
+            units.insert(int(rng.integers(0, len(units) + 1)), str(rng.choice(invalid)))
     return Row(_written(rng, units), tuple(units))
 
 

@@ -26,6 +26,7 @@ pytestmark = [
 
 KILLS = int(os.environ.get("KILLS") or 200)
 PARTS = 8  # for the workers of pytest
+WRITING = 0.01  # seconds that a file takes to be written
 LIMIT = 60  # seconds for a job that takes one, and less than a claim on vectors is heeded
 SHOWN = 5
 
@@ -37,7 +38,7 @@ JOBS = {
     "maps": ("contacts", {}),
     "features": ("contacts", {"output": "features"}),
 }
-COMMANDS = {".npz": "means", ".h5": "means", ".parquet": "windows"}
+COMMANDS = {".npz": "every layer", ".h5": "every layer", ".parquet": "windows"}
 NUMBERS = {"likelihoods": 25, "maps": 60, "features": 60}  # of sequences; else
 MANY = 150
 
@@ -92,6 +93,8 @@ class Round:
         """Kill one process or two, and return how many died of it."""
         number = int(self.rng.integers(1, 3))
         moments = [float(self.rng.uniform(0, self.seconds)) for _ in range(number)]
+        if self.written and self.rng.random() < 0.5:
+            moments[0] = [float(self.rng.uniform(0, WRITING)), str(self.folder / "output")]
         if number == 2 and self.rng.random() < 0.5:
             moments[1] = None  # it waits for what the other has claimed
         codes = self.run([self.job] * number, moments, LIMIT)
