@@ -35,11 +35,11 @@ test: lint  ## Check everything: format, lint, types, doctests and tests
 # an environment of its own, outside what `make env` refreshes
 OLDEST := .venv-oldest
 
-test-oldest: $(OLDEST)/.installed  ## Run the tests with the oldest supported versions (needs Python 3.10 or 3.11)
+test-oldest: $(OLDEST)/.installed  ## Run the tests with the oldest supported versions (needs Python 3.11)
 	@OMP_NUM_THREADS=1 $(OLDEST)/bin/python -m pytest -n 2 --dist worksteal --doctest-modules sklearn_esm tests
 
 $(OLDEST)/.installed: pyproject.toml constraints-oldest.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info >= (3, 12) and "numpy 1.24 has no wheels for it: make PYTHON=python3.11 test-oldest")'
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "test-oldest needs Python 3.11; got %d.%d. Run: make PYTHON=python3.11 test-oldest" % sys.version_info[:2])'
 	@echo "Installing into $(OLDEST) (a few minutes the first time)"
 	@$(PYTHON) -m venv $(OLDEST)
 	@$(OLDEST)/bin/python -m pip install -qq -c constraints-oldest.txt -e '.[test]'

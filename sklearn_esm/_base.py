@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Iterable, Sequence
-from functools import wraps
 from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
-import sklearn
 from sklearn.base import BaseEstimator, TransformerMixin
 
 from sklearn_esm._cache import CacheInfo, cache_info, prune_cache
@@ -51,11 +48,6 @@ class SequenceTransformer(TransformerMixin, BaseEstimator):
     model_fingerprint_: str
 
     _overlong_policies: ClassVar[tuple[str, ...]] = ("error", "truncate", "window")
-
-    def __init_subclass__(cls, **options: Any) -> None:
-        if sklearn.__version__.startswith("1.6.") and "transform" in vars(cls):
-            cls.transform = _with_index(cls.transform)
-        super().__init_subclass__(**options)  # which adds what set_output asks for
 
     def cache_info(self) -> CacheInfo:
         """What the cache of this estimator holds, and how often it was of use.
@@ -216,27 +208,6 @@ class SequenceTransformer(TransformerMixin, BaseEstimator):
                     f"{limit:,} here. Pass overlong={ways_out} to allow it.",
                 )
         return sequences
-
-
-def _with_index(transform: Callable[..., Any]) -> Callable[..., Any]:
-    """For scikit-learn 1.6, which takes the index of frames only, and none of a Series.
-
-    A ColumnTransformer lays frames side by side by their index: in a shuffled table a vector came to
-    stand beside another protein's columns.
-    """
-    from sklearn.utils._set_output import _get_output_config
-
-    @wraps(transform)
-    def transform_with_index(self: SequenceTransformer, X: Any) -> Any:
-        rows = transform(self, X)
-        pandas = sys.modules.get("pandas")
-        if pandas is None or not isinstance(X, pandas.Series):
-            return rows
-        if _get_output_config("transform", self)["dense"] != "pandas":
-            return rows
-        return pandas.DataFrame(rows, index=X.index)
-
-    return transform_with_index
 
 
 def distinct(sequences: Iterable[str | None]) -> list[str]:

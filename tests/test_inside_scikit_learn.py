@@ -73,7 +73,7 @@ def test_column_transformer_keeps_the_index_in_pandas_output(checkpoint, selecte
 
 
 def test_column_transformer_in_pandas_output_keeps_the_rows_of_a_shuffled_table_together(checkpoint):
-    # scikit-learn 1.6 has no index for what comes of a Series, and joins columns by their index
+    # scikit-learn before 1.7.1 drops the index of a Series, and joins columns by their index
     table = pd.DataFrame({"seq": SEQUENCES, "charge": CHARGE}).sample(frac=1, random_state=0)
     columns = ColumnTransformer(
         [("esm", ESMEmbeddingTransformer(checkpoint.path), "seq")], remainder="passthrough"

@@ -54,11 +54,9 @@ def assert_diagram(outputs, fitted):
     assert "<div>ESMEmbeddingTransformer</div>" in diagram
     page = "https://sklearn-esm.readthedocs.io/en/stable/api/sklearn_esm.ESMEmbeddingTransformer.html"
     assert f'href="{page}"' in diagram
-    # scikit-learn 1.6 shows parameters as code, later versions as a table
     for name, value in {"model": "esm2_t6_1M_bundled", "pooling": "max"}.items():
-        code = f"{name}=&#x27;{value}&#x27;"
         row = rf"copyToClipboard\('{name}',((?!</tr>).)*<td class=\"value\">&#x27;{value}&#x27;</td>"
-        assert code in diagram or re.search(row, diagram, re.DOTALL), name
+        assert re.search(row, diagram, re.DOTALL), name
     assert ("<span>Fitted</span>" in diagram) == fitted
     assert ("<span>Not fitted</span>" in diagram) != fitted
     assert "model='esm2_t6_1M_bundled'" in shown.data["text/plain"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -36,7 +36,7 @@ _WHAT, _SEQUENCES, _RUN = "What is computed", "Which sequences are accepted", "H
 _Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder given to embed as --cache.")]
 
 
-class Overlong(str, Enum):
+class Overlong(StrEnum):
     """Choices of ``--overlong``."""
 
     error = "error"
@@ -44,7 +44,7 @@ class Overlong(str, Enum):
     window = "window"
 
 
-class Invalid(str, Enum):
+class Invalid(StrEnum):
     """Choices of ``--invalid``."""
 
     error = "error"
@@ -53,14 +53,14 @@ class Invalid(str, Enum):
     drop = "drop"
 
 
-class Missing(str, Enum):
+class Missing(StrEnum):
     """Choices of ``--missing``."""
 
     error = "error"
     nan = "nan"
 
 
-class Dtype(str, Enum):
+class Dtype(StrEnum):
     """Choices of ``--dtype``."""
 
     float32 = "float32"
