@@ -23,12 +23,12 @@ from proteins import natural_proteins, peptides, titin_half
 from shapes import random_checkpoint
 
 from sklearn_esm import ESMEmbeddingTransformer
-from sklearn_esm._checkpoint import read_checkpoint
-from sklearn_esm._lanes import lanes
+from sklearn_esm._checkpoints._fair_esm_format import read_checkpoint
+from sklearn_esm._engine import plan_units
+from sklearn_esm._engine._tokens import tokenise
+from sklearn_esm._execution._request import BATCH_TOKENS
+from sklearn_esm._execution._threads import lanes
 from sklearn_esm._sequences import clean_sequences
-from sklearn_esm._work import BATCH_TOKENS
-from sklearn_esm.engine import plan_units
-from sklearn_esm.engine._tokens import tokenise
 
 GIANT = """
 import json, sys, time

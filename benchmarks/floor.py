@@ -18,11 +18,11 @@ from proteins import natural_proteins
 from shapes import SHAPES, random_checkpoint
 from torch import Tensor
 
-from sklearn_esm._checkpoint import read_checkpoint
-from sklearn_esm._lanes import lanes, side_by_side
-from sklearn_esm._work import BATCH_TOKENS
-from sklearn_esm.engine import Unit, plan_units
-from sklearn_esm.engine._tokens import tokenise
+from sklearn_esm._checkpoints._fair_esm_format import read_checkpoint
+from sklearn_esm._engine import Unit, plan_units
+from sklearn_esm._engine._tokens import tokenise
+from sklearn_esm._execution._request import BATCH_TOKENS
+from sklearn_esm._execution._threads import lanes, side_by_side
 
 
 def main() -> None:

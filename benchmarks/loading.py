@@ -19,8 +19,9 @@ MEASURE = """
 import resource, sys, time
 from pathlib import Path
 import torch, esm
-import sklearn_esm._registry, sklearn_esm.engine
-from sklearn_esm._identity import identify
+import sklearn_esm._engine
+from sklearn_esm._execution._models import loaded_model
+from sklearn_esm._checkpoints._fingerprint import identify
 path = Path(sys.argv[1])
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 started = time.perf_counter()
@@ -29,7 +30,7 @@ seconds = time.perf_counter() - started
 print(seconds, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**10)
 """
 LOADERS = {
-    "sklearn-esm": 'model = sklearn_esm._registry.loaded_model(identify(path), "cpu", "float32")',
+    "sklearn-esm": 'model = loaded_model(identify(path), "cpu", "float32")',
     "fair-esm": (
         "import warnings; warnings.simplefilter('ignore')\n"
         "data = torch.load(path, map_location='cpu', weights_only=False)\n"

@@ -59,7 +59,11 @@ def main() -> None:
     )
 
 
-NOTE = "import sys, pathlib, sklearn_esm._identity as i; i.identify(pathlib.Path(sys.argv[1]))"
+NOTE = """
+import sys, pathlib
+from sklearn_esm._checkpoints._fingerprint import identify
+identify(pathlib.Path(sys.argv[1]))
+"""
 
 if __name__ == "__main__":
     main()

@@ -10,13 +10,14 @@ import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 
 from sklearn_esm._cache import CacheInfo, cache_info, prune_cache
-from sklearn_esm._checkpoint import Architecture, find_checkpoint, is_path, model_label
-from sklearn_esm._compute import Source, arrays_of, filled_matrix
-from sklearn_esm._identity import Identity, identify
+from sklearn_esm._checkpoints._architecture import Architecture
+from sklearn_esm._checkpoints._fingerprint import Identity, identify
+from sklearn_esm._checkpoints._locate import find_checkpoint, is_path, model_label
+from sklearn_esm._execution._outputs import Reading
+from sklearn_esm._execution._request import Request
+from sklearn_esm._execution._results import Source, arrays_of, filled_matrix
 from sklearn_esm._parameters import check_parameters, published_architecture
-from sklearn_esm._readings import Reading
 from sklearn_esm._sequences import SequenceError, clean_sequences, shorten
-from sklearn_esm._work import Request
 
 # raises an error if parameters or sequences do not fit an architecture
 _Check: TypeAlias = Callable[[list[str | None], Architecture], object]

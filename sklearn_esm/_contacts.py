@@ -9,11 +9,11 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_esm._base import SequenceTransformer, column_of, distinct
-from sklearn_esm._checkpoint import model_label
+from sklearn_esm._checkpoints._contact_regression import check_has_contacts, find_regression
+from sklearn_esm._checkpoints._locate import model_label
 from sklearn_esm._contact_features import FEATURES, full_map
+from sklearn_esm._execution._outputs import Contacts
 from sklearn_esm._parameters import check_choice
-from sklearn_esm._readings import Contacts
-from sklearn_esm._regression import check_has_contacts, find_regression
 
 
 class ESMContactTransformer(SequenceTransformer):

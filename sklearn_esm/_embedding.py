@@ -12,13 +12,14 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_esm._base import SequenceTransformer, column_of, distinct
 from sklearn_esm._cache import MEMORY_CACHE_BYTES
-from sklearn_esm._checkpoint import Architecture, model_label
-from sklearn_esm._compute import results_of
-from sklearn_esm._identity import Identity
+from sklearn_esm._checkpoints._architecture import Architecture
+from sklearn_esm._checkpoints._fingerprint import Identity
+from sklearn_esm._checkpoints._locate import model_label
+from sklearn_esm._execution._outputs import PooledStates
+from sklearn_esm._execution._request import Request
+from sklearn_esm._execution._results import results_of
 from sklearn_esm._parameters import resolve_layers, resolve_poolings
 from sklearn_esm._pooling import Pooling, pooled_width, pooling_name
-from sklearn_esm._readings import PooledStates
-from sklearn_esm._work import Request
 
 
 class ESMEmbeddingTransformer(SequenceTransformer):

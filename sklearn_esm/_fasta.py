@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import IO, Any, NamedTuple
 
-from sklearn_esm._extras import import_extra
+from sklearn_esm._optional_dependencies import import_extra
 from sklearn_esm._sequences import shorten
 
 _GZIP = b"\x1f\x8b"

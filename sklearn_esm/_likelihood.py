@@ -10,9 +10,11 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_esm._base import SequenceTransformer, distinct, rows_of
-from sklearn_esm._checkpoint import Architecture, model_label
-from sklearn_esm._identity import Identity
-from sklearn_esm._likelihood_sums import (
+from sklearn_esm._checkpoints._architecture import Architecture
+from sklearn_esm._checkpoints._fingerprint import Identity
+from sklearn_esm._checkpoints._locate import model_label
+from sklearn_esm._execution._outputs import LogProbabilities
+from sklearn_esm._likelihood_scores import (
     OF_SEQUENCES,
     OF_VARIANTS,
     check_scored,
@@ -22,7 +24,6 @@ from sklearn_esm._likelihood_sums import (
     resolve_methods,
     varying_positions,
 )
-from sklearn_esm._readings import LogProbabilities
 from sklearn_esm._sequences import SequenceError, clean_sequences, mask_in_turn, scored_positions
 
 

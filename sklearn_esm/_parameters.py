@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from sklearn_esm._catalog import BUNDLED_MODEL, published_model
-from sklearn_esm._checkpoint import Architecture, is_path
+from sklearn_esm._checkpoints._architecture import Architecture
+from sklearn_esm._checkpoints._catalog import BUNDLED_MODEL, published_model
+from sklearn_esm._checkpoints._locate import is_path
 from sklearn_esm._pooling import POOLINGS, Pooling, pooling_name
 from sklearn_esm._sequences import shorten
 

@@ -10,8 +10,9 @@ from fair_esm_oracle import FAMILIES, save_random_checkpoint, save_random_regres
 from known_vectors import FINGERPRINT
 from three_estimators import CASES
 
-from sklearn_esm import _cache, _compute, _work, engine
+from sklearn_esm import _cache, _engine
 from sklearn_esm._background import Stop
+from sklearn_esm._execution import _results, _workers
 
 
 @pytest.fixture(scope="session")
@@ -74,9 +75,9 @@ def one_thread(monkeypatch):
 @pytest.fixture
 def in_this_thread(monkeypatch):
     """Run every pass in the thread of the test, where torch can be watched."""
-    monkeypatch.setattr(_compute, "iterate_in_background", lambda produce: produce(Stop()))
+    monkeypatch.setattr(_results, "iterate_in_background", lambda produce: produce(Stop()))
     monkeypatch.setattr(
-        _work, "side_by_side", lambda run, units, *_: ((unit, run(unit)) for unit in units)
+        _workers, "side_by_side", lambda run, units, *_: ((unit, run(unit)) for unit in units)
     )
 
 
@@ -115,13 +116,13 @@ def embedded(runs):
 
 
 def _watch(monkeypatch, name, texts):
-    run = getattr(engine, name)
+    run = getattr(_engine, name)
 
     def counting(model, given, *rest):
         texts.extend([given] if isinstance(given, str) else given.sequences)
         return run(model, given, *rest)
 
-    monkeypatch.setattr(engine, name, counting)
+    monkeypatch.setattr(_engine, name, counting)
 
 
 @pytest.fixture

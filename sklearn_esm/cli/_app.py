@@ -12,11 +12,11 @@ import typer
 
 from sklearn_esm import ESMEmbeddingTransformer, __version__
 from sklearn_esm._cache import CacheInfo, cache_info, prune_cache
-from sklearn_esm._catalog import BUNDLED_MODEL, published_model
-from sklearn_esm._checkpoint import find_checkpoint
+from sklearn_esm._checkpoints._catalog import BUNDLED_MODEL, published_model
+from sklearn_esm._checkpoints._locate import find_checkpoint
 from sklearn_esm._parameters import check_cache
 from sklearn_esm.cli._embed import check_command, embed_records
-from sklearn_esm.cli._ending import explained, say, usage
+from sklearn_esm.cli._errors import explained, say, usage
 from sklearn_esm.cli._output import Destination
 from sklearn_esm.cli._tables import parse_size, print_models, size_text
 

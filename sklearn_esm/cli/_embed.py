@@ -11,11 +11,11 @@ import numpy as np
 from sklearn.base import clone
 
 from sklearn_esm import ESMEmbeddingTransformer
-from sklearn_esm._checkpoint import find_checkpoint, model_label
+from sklearn_esm._checkpoints._fingerprint import identify
+from sklearn_esm._checkpoints._locate import find_checkpoint, model_label
 from sklearn_esm._fasta import read_fasta, record_label
-from sklearn_esm._identity import identify
 from sklearn_esm._sequences import SequenceError
-from sklearn_esm.cli._ending import usage
+from sklearn_esm.cli._errors import usage
 from sklearn_esm.cli._output import Destination, Embeddings
 
 

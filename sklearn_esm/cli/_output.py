@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sklearn_esm._extras import import_extra
-from sklearn_esm.cli._ending import discard_output
+from sklearn_esm._optional_dependencies import import_extra
+from sklearn_esm.cli._errors import discard_output
 
 _REMEDIES = {
     errno.ENOENT: "Make its folder first",

@@ -9,9 +9,9 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from sklearn_esm._catalog import BUNDLED_MODEL, CATALOG
-from sklearn_esm._checkpoint import find_checkpoint
-from sklearn_esm._download import checkpoint_folder
+from sklearn_esm._checkpoints._catalog import BUNDLED_MODEL, CATALOG
+from sklearn_esm._checkpoints._download import checkpoint_folder
+from sklearn_esm._checkpoints._locate import find_checkpoint
 
 _UNITS = {"b": 1} | {
     f"{letter}{unit}": base**power

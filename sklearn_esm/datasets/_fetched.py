@@ -10,7 +10,7 @@ from urllib.error import URLError
 
 from sklearn.datasets import fetch_file, get_data_home
 
-from sklearn_esm._download import offline
+from sklearn_esm._checkpoints._download import offline
 
 
 def fetched_file(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils import Bunch
 
-from sklearn_esm._extras import import_extra
+from sklearn_esm._optional_dependencies import import_extra
 
 DATA = resources.files("sklearn_esm.datasets") / "data"
 

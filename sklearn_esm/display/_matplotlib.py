@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sklearn_esm._extras import import_extra
+from sklearn_esm._optional_dependencies import import_extra
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

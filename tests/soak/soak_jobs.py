@@ -158,7 +158,7 @@ def read_output(path):
 
 
 if __name__ == "__main__":
-    for name in ("h5py", "pyarrow.parquet", "sklearn_esm.cli._app", "sklearn_esm.engine"):
+    for name in ("h5py", "pyarrow.parquet", "sklearn_esm.cli._app", "sklearn_esm._engine"):
         import_module(name)  # before the forks, each of which would take its time for it
     for line in sys.stdin:
         print(json.dumps(_run(*json.loads(line))), flush=True)

@@ -1,0 +1,45 @@
+"""Shape and family of a model, and an opened checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Shape and family of a model, read from the content of its checkpoint.
+
+    ``family`` is ``"esm2"``, ``"esm1b"`` (ESM-1v too: it is an ESM-1b whose checkpoint has no
+    ``emb_layer_norm_before``) or ``"esm1"``; ``max_length`` counts residues.
+    """
+
+    family: str
+    layers: int
+    width: int
+    heads: int
+    token_dropout: bool
+    max_length: int | None
+
+    @property
+    def alphabet(self) -> str:
+        """The name under which fair-esm knows the alphabet of this family."""
+        return "ESM-1" if self.family == "esm1" else "ESM-1b"
+
+    @property
+    def has_eos(self) -> bool:
+        return self.family != "esm1"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """An opened checkpoint: its architecture and the tensors of its encoder, by fair-esm's names."""
+
+    path: Path
+    architecture: Architecture
+    weights: Mapping[str, Tensor]

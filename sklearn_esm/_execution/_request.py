@@ -1,0 +1,40 @@
+"""What to compute, as the estimators describe it and workers receive it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sklearn_esm._cache import Key
+from sklearn_esm._execution._models import resolve_device
+from sklearn_esm._execution._outputs import CacheName, Reading
+
+# tokens in a forward pass: few enough for a processor's cache, many enough to fill a GPU
+BATCH_TOKENS = {"cpu": 512, "mps": 8192, "cuda": 32768}
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to compute, and everything a worker process needs for it; a few hundred bytes.
+
+    ``model`` is a name, which each machine looks up for itself, or an absolute path.
+    """
+
+    model: str
+    fingerprint: str
+    reading: Reading
+    device: str | None
+    dtype: str
+    window_length: int | None
+    batch_tokens: int | None
+
+    def tokens_per_batch(self) -> int:
+        return self.batch_tokens or BATCH_TOKENS[self.planned_device().split(":")[0]]
+
+    def planned_device(self) -> str:
+        """Return the device the batches are planned for, which only the workers may have."""
+        return self.device or resolve_device(None, self.dtype)
+
+    def key(self, name: CacheName, sequence: str) -> Key:
+        windowed = self.window_length is not None and len(sequence) > self.window_length
+        window = self.window_length if windowed else 0
+        return Key(self.fingerprint, self.dtype, *name, window or 0, sequence)

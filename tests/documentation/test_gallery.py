@@ -1,0 +1,151 @@
+"""Gallery scripts run as a user runs them, and their numbers say what their words say.
+
+Bounds are wide of what was measured with the bundled model; shuffles are few, to be quick.
+"""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+def rows_of(text, columns):
+    """Rows of so many cells that end in a number; two spaces or more stand between cells."""
+    rows = [re.split(" {2,}", line.strip()) for line in text.splitlines()]
+    return [row for row in rows if len(row) == columns and re.fullmatch(r"-?[\d.e-]+%?", row[-1])]
+
+
+def test_quickstart_compares_the_embedding_with_composition(output_of):
+    printed = output_of("quickstart")
+    auc = {name: float(score) for name, score, _, _ in rows_of(printed, 4)}
+    assert set(auc) == {"composition", "esm2_t6_1M_bundled"}
+    assert 0.85 < auc["composition"] < auc["esm2_t6_1M_bundled"]
+
+
+def test_variant_effects_scores_every_kind_of_features_on_both_splits(output_of):
+    printed = output_of("variant_effects", "--bundled-data")
+    scores = {kind: [float(score) for score in row] for kind, *row in rows_of(printed, 3)}
+    assert set(scores) == {"zero-shot", "one-hot", "embedding", "augmented"}
+    assert min(scores[kind][0] for kind in ("one-hot", "embedding", "augmented")) > 0.6
+    assert scores["one-hot"][1] == 0  # it has seen nothing of these positions
+    assert min(scores[kind][1] for kind in ("embedding", "augmented")) > 0.3
+
+
+def test_a_whole_search_needs_one_pass_of_each_peptide(output_of):
+    printed = output_of("grid_search_layers", "--layers", "0", "3", "6")
+    passes = {what: int(number.replace(",", "")) for what, number, _ in rows_of(printed, 3)}
+    assert passes == {
+        "no cache, 2 candidates": 2 * 5 * 306,
+        "no cache, all: 9 x that, not run": 18 * 5 * 306,
+        "precompute into a folder": 306,
+        "search of all candidates": 0,
+        "search again, new estimator": 0,
+    }
+
+    best = {tuple(row[:2]): float(row[3]) for row in rows_of(printed, 5)}
+    classifiers, poolings = ("logistic regression", "support vector machine"), ("mean", "max", "bos")
+    assert set(best) == {(classifier, pooling) for classifier in classifiers for pooling in poolings}
+    assert min(best.values()) > 0.85
+
+    uncached, cached, first, again = map(float, re.findall(r"\b0\.\d{4}\b", printed))
+    assert uncached == pytest.approx(cached, abs=0.002)  # a pair of peptides may change places
+    assert first == pytest.approx(again, abs=0.002)
+
+
+def test_relatives_flatter_a_nearest_neighbour(output_of):
+    printed = output_of("homology_aware_cv", "--shuffles", "2")
+    rows = [[name, *map(float, cells)] for name, *cells in rows_of(printed.replace("%", ""), 5)]
+    thresholds, clusters, largest = (row[1:] for row in rows[:3])
+    assert thresholds == [80, 70, 60, 50]
+    assert clusters == [300, 266, 219, 128]
+    assert largest == [5, 7, 16, 138]
+    nearest, logistic = ({name: values for name, *values in some} for some in (rows[3:7], rows[7:11]))
+    for scores in (nearest, logistic):
+        for dealt, together, difference in zip(
+            scores["accuracy, dealt at random"],
+            scores["accuracy, clusters together"],
+            scores["difference"],
+            strict=True,
+        ):
+            assert 0.8 < together < 0.95
+            assert dealt - together == pytest.approx(difference, abs=0.0011)  # each is rounded
+    # 0.046 +- 0.016 and 0.006 +- 0.014 of ten shuffles
+    assert 0.01 < nearest["difference"][3] < 0.09
+    assert -0.03 < logistic["difference"][3] < 0.04
+
+
+def test_selection_outside_the_folds_finds_signal_in_shuffled_labels(output_of):
+    printed = output_of("leak_of_pca", "--shuffles", "4")
+    scores = {tuple(row[:2]): [float(cell) for cell in row[2:]] for row in rows_of(printed, 5)}
+    assert set(scores) == {
+        (step, labels) for step in ("SelectKBest", "PCA") for labels in ("shuffled", "real")
+    }
+    # of 20 shuffles: 0.73 and 0.53, 0.97 and 0.93; of PCA 0.51 twice, 0.95 twice
+    outside, inside, leak = scores["SelectKBest", "shuffled"]
+    assert outside > 0.65
+    assert 0.35 < inside < 0.65
+    assert leak == pytest.approx(outside - inside, abs=0.0011)
+    assert leak > 0.08
+    assert 0 < scores["SelectKBest", "real"][2] < leak
+    assert abs(scores["PCA", "shuffled"][2]) < 0.05
+    assert abs(scores["PCA", "real"][2]) < 0.02
+
+
+def test_numbers_computed_from_the_sequence_add_nothing(output_of):
+    pytest.importorskip("pandas")
+    printed = output_of("assay_columns")
+    table = {name: (int(width), float(auc)) for name, width, auc, _ in rows_of(printed, 4)}
+    assert {name: width for name, (width, _) in table.items()} == {
+        "numbers": 3,
+        "embedding": 128,
+        "both": 131,
+    }
+    assert 0.85 < table["numbers"][1] < 0.93
+    assert table["embedding"][1] > 0.94
+    assert table["both"][1] == pytest.approx(table["embedding"][1], abs=0.015)
+    known = {name: float(r2) for name, r2 in rows_of(printed, 2)}
+    assert set(known) == {"length", "charge", "hydropathy"}
+    assert all(0.7 < r2 < 1 for r2 in known.values())
+
+
+def test_states_know_their_neighbours_from_the_first_block_on(output_of):
+    printed = output_of("per_residue")
+    ahead = {int(row[0]): [float(cell) for cell in row[1:]] for row in rows_of(printed, 8)[1:]}
+    assert set(ahead) == {0, 2, 4, 6}
+    for layer, scores in ahead.items():
+        assert scores[0] > 0.99  # each state knows its own residue
+        assert all(0.2 < score < 0.38 for score in scores[1:]) == (layer == 0)
+    assert ahead[4][1] > 0.5
+    gb1 = {int(layer): float(mean) for layer, mean, _ in rows_of(printed, 3)}
+    assert set(gb1) == {0, 2, 4, 6}
+    assert all(0.1 < mean < 0.45 for mean in gb1.values())
+
+
+def test_one_line_gives_the_numbers_of_fair_esms_snippet(output_of):
+    printed = output_of("migrating_from_fair_esm")
+    differences = {what: float(worst) for what, _, _, worst in rows_of(printed, 4)}
+    assert set(differences) == {"mean, last layer", "mean, middle layer", "residues, last layer"}
+    assert 0 < max(differences.values()) < 1e-5
+    assert "'*' at position 8" in printed
+    assert "'-' at position 4" in printed
+
+
+def test_cluster_dask_embeds_once_and_ships_no_weights():
+    pytest.importorskip("distributed")
+    # a process of its own: its workers import the script that started them
+    script = Path(__file__).parents[2] / "examples" / "cluster_dask.py"
+    command = [sys.executable, "-W", "error", script]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert run.returncode == 0, run.stderr
+    printed = run.stdout
+    counts = dict(re.findall(r"^(\w+): +(\d+) runs of the model", printed, re.MULTILINE))
+    assert counts == {"precompute": "306", "search": "0"}
+    assert "306 peptides, 2 workers" in printed
+    assert "4284 vectors" in printed  # 7 layers, 2 poolings
+    assert "70 tasks" in printed
+    sent = re.findall(r"([\d.]+) kB of (\w+)", printed)
+    assert [what for _, what in sent] == ["pipeline", "sequences", "labels"]
+    assert max(float(size) for size, _ in sent) < 10
+    assert float(re.search(r"ROC AUC ([\d.]+)", printed)[1]) > 0.9

@@ -1,0 +1,267 @@
+"""Promise 1 and 2: fair-esm's numbers at every layer, whatever else is in the batch."""
+
+import sys
+import types
+
+import numpy as np
+import pytest
+import torch
+from fair_esm_oracle import (
+    FAMILIES,
+    LAYERS,
+    RandomCheckpoint,
+    assert_faithful,
+    fair_esm,
+    fair_esm_residues,
+    fair_esm_states,
+    save_random_checkpoint,
+)
+from numpy.testing import assert_array_equal
+
+from sklearn_esm import ESMEmbeddingTransformer
+from sklearn_esm._checkpoints._fair_esm_format import read_checkpoint
+from sklearn_esm._checkpoints._locate import find_checkpoint
+from sklearn_esm._engine import PackedModel, plan_units, run_unit
+from sklearn_esm._engine import _tokens as tokens_module
+from sklearn_esm._sequences import clean_sequences
+
+SEQUENCES = [
+    "MKT",
+    "A",
+    "ACDEFGHIKLMNPQRSTVWYBUZOX",
+    "KA<mask>ISQ",
+    "MKTAYI",
+    "<mask><mask>L",
+    "MKTAYIAKQRQISFVKSHFSRQLEERLGLIEVQAPIL",
+    "GLDALQITV",
+    "<mask>",
+    "QITVGLDAL",
+    "LAGVSERTIDPKQNFYMHWC<mask>LAGV<mask>SERT",
+]
+
+POOLINGS = {
+    "mean": lambda residues: residues.mean(0),
+    "max": lambda residues: residues.max(0),
+    "min": lambda residues: residues.min(0),
+    "sum": lambda residues: residues.sum(0),
+    "std": lambda residues: np.sqrt(((residues - residues.mean(0)) ** 2).mean(0)),
+}
+
+
+def embed(checkpoint, sequences, **parameters):
+    return ESMEmbeddingTransformer(checkpoint.path, cache=None, **parameters).fit_transform(sequences)
+
+
+@pytest.mark.parametrize("layer", range(LAYERS + 1))
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_token_of_every_layer_equals_fair_esm(checkpoints, family, layer):
+    checkpoint = checkpoints[family]
+    model = PackedModel(read_checkpoint(checkpoint.path), "cpu", "float32")
+    clean = clean_sequences(SEQUENCES, invalid="error", missing="error", model="")
+    expected = fair_esm_states(checkpoint, SEQUENCES, layer)
+    seen = set()
+    for unit in plan_units(clean, batch_tokens=50):
+        for block in run_unit(model, unit, [layer], batch_tokens=50):
+            for row, states in zip(block.rows, block.hidden, strict=True):
+                assert_faithful(states, expected[row])
+                seen.add(row)
+    assert seen == set(range(len(SEQUENCES)))
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_pooling_equals_fair_esm_pooled_by_hand(checkpoints, family, pooling):
+    for layer in range(LAYERS + 1):
+        states = fair_esm_residues(checkpoints[family], SEQUENCES, layer)
+        expected = np.stack([POOLINGS[pooling](s.astype(np.float64)) for s in states])
+        actual = embed(checkpoints[family], SEQUENCES, layer=layer, pooling=pooling)
+        assert actual.dtype == np.float32
+        assert_faithful(actual, expected)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_bos_and_eos_equal_fair_esm(checkpoints, family):
+    states = fair_esm_states(checkpoints[family], SEQUENCES, LAYERS)
+    ends = {"bos": 0, "eos": -1} if checkpoints[family].has_eos else {"bos": 0}
+    for pooling, token in ends.items():
+        expected = np.stack([s[token] for s in states])
+        assert_faithful(embed(checkpoints[family], SEQUENCES, pooling=pooling), expected)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_no_pooling_gives_fair_esm_residues(checkpoints, family):
+    expected = [
+        np.concatenate(layers, axis=1)
+        for layers in zip(
+            fair_esm_residues(checkpoints[family], SEQUENCES, LAYERS),
+            fair_esm_residues(checkpoints[family], SEQUENCES, 0),
+            strict=True,
+        )
+    ]
+    actual = embed(checkpoints[family], SEQUENCES, layer=[-1, 0], pooling=None)
+    assert actual.shape == (len(SEQUENCES),)
+    assert actual.dtype == object
+    for one, other in zip(actual, expected, strict=True):
+        assert one.dtype == np.float32
+        assert_faithful(one, other)
+
+
+def test_esm1_keeps_its_last_residue(checkpoints):
+    # ESM-1 has no EOS; code written for its successors cuts the last residue off
+    (residues,) = embed(checkpoints["esm1"], ["MKTAYI"], pooling=None)
+    (expected,) = fair_esm_states(checkpoints["esm1"], ["MKTAYI"], LAYERS)
+    assert residues.shape[0] == 6
+    assert_faithful(residues[-1], expected[-1])
+
+
+def test_lists_of_layers_and_poolings_are_concatenated_in_order(checkpoints):
+    states = {layer: fair_esm_residues(checkpoints["esm2"], SEQUENCES, layer) for layer in (3, 1)}
+    expected = np.stack(
+        [
+            np.concatenate([f(states[layer][row]) for layer in (3, 1) for f in (np_max, np_mean)])
+            for row in range(len(SEQUENCES))
+        ]
+    )
+    actual = embed(checkpoints["esm2"], SEQUENCES, layer=[-1, 1], pooling=["max", "mean"])
+    assert_faithful(actual, expected)
+
+
+def np_max(residues):
+    return residues.max(0)
+
+
+def np_mean(residues):
+    return residues.mean(0)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_half_precision_files_equal_fair_esm(tmp_path, family):
+    checkpoint = save_random_checkpoint(tmp_path / "half.pt", family, dtype=torch.float16)
+    for layer in (0, LAYERS):
+        expected = np.stack([s.mean(0) for s in fair_esm_residues(checkpoint, SEQUENCES, layer)])
+        assert_faithful(embed(checkpoint, SEQUENCES, layer=layer), expected)
+
+
+def test_the_bundled_model_equals_fair_esm():
+    checkpoint = RandomCheckpoint(find_checkpoint("esm2_t6_1M_bundled"), "esm2")
+    assert checkpoint.path.stat().st_size <= 4 * 2**20
+    for layer in range(7):
+        expected = np.stack([s.mean(0) for s in fair_esm_residues(checkpoint, SEQUENCES, layer)])
+        assert_faithful(embed(checkpoint, SEQUENCES, layer=layer), expected)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_legacy_files_equal_fair_esm(tmp_path, family):
+    checkpoint = save_random_checkpoint(tmp_path / "old.pt", family, legacy=True)
+    expected = np.stack([s.mean(0) for s in fair_esm_residues(checkpoint, SEQUENCES, LAYERS)])
+    assert_faithful(embed(checkpoint, SEQUENCES), expected)
+
+
+@pytest.mark.parametrize("family", ["esm2", "esm1"])
+def test_a_thousand_residues_equal_fair_esm(checkpoints, family):
+    sequence = "".join(np.random.default_rng(1).choice(list("ACDEFGHIKLMNPQRSTVWY"), 1200))
+    (expected,) = fair_esm_residues(checkpoints[family], [sequence], LAYERS)
+    (actual,) = embed(checkpoints[family], [sequence], pooling=None)
+    assert_faithful(actual, expected)
+
+
+def test_rotary_frequencies_are_taken_from_the_file(checkpoints, tmp_path):
+    data = torch.load(checkpoints["esm2"].path, weights_only=False)
+    data["model"] = {
+        name: tensor * 2 if name.endswith("inv_freq") else tensor
+        for name, tensor in data["model"].items()
+    }
+    torch.save(data, tmp_path / "faster.pt")
+    checkpoint = type(checkpoints["esm2"])(tmp_path / "faster.pt", "esm2")
+    expected = np.stack([s.mean(0) for s in fair_esm_residues(checkpoint, SEQUENCES, LAYERS)])
+    actual = embed(checkpoint, SEQUENCES)
+    assert_faithful(actual, expected)
+    assert np.abs(actual - embed(checkpoints["esm2"], SEQUENCES)).max() > 1e-2
+
+
+# Rows -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_row_does_not_depend_on_its_batch(checkpoints, family):
+    together = embed(checkpoints[family], SEQUENCES)
+    for row, sequence in enumerate(SEQUENCES):
+        assert_faithful(embed(checkpoints[family], [sequence])[0], together[row])
+
+
+def test_rows_keep_their_order(checkpoints):
+    order = np.random.default_rng(0).permutation(len(SEQUENCES))
+    shuffled = embed(checkpoints["esm2"], [SEQUENCES[row] for row in order])
+    assert_faithful(shuffled, embed(checkpoints["esm2"], SEQUENCES)[order])
+
+
+def test_repeated_sequences_keep_their_rows(checkpoints):
+    # a peer zipped de-duplicated vectors with the original rows
+    once = embed(checkpoints["esm2"], ["MKT", "GIGKFLHSAKKF"])
+    repeated = embed(checkpoints["esm2"], ["MKT", "MKT", "GIGKFLHSAKKF", "mkt ", "GIGKFLHSAKKF"])
+    assert_array_equal(repeated, once[[0, 0, 1, 0, 1]])
+
+
+# Tokens -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_token_ids_are_those_of_fair_esm(checkpoints, family):
+    _, converter = fair_esm(checkpoints[family])
+    architecture = read_checkpoint(checkpoints[family].path).architecture
+    clean = clean_sequences(SEQUENCES, invalid="error", missing="error", model="")
+    expected = [converter([("", sequence)])[2][0] for sequence in SEQUENCES]
+    tokens = tokens_module.tokenise(clean, architecture)
+    assert_array_equal(tokens.ids, torch.cat(expected))
+    assert_array_equal(tokens.positions, np.concatenate([np.arange(len(ids)) for ids in expected]))
+
+
+def test_token_ids_of_the_documented_example(checkpoints):
+    architecture = read_checkpoint(checkpoints["esm2"].path).architecture
+    (clean,) = clean_sequences(
+        ["ARNDCQGEGHILKMFPSTWYV<mask>"], invalid="error", missing="error", model=""
+    )
+    ids = [0, 5, 10, 17, 13, 23, 16, 6, 9, 6, 21, 12, 4, 15, 20, 18, 14, 8, 11, 22, 19, 7, 32, 2]
+    assert tokens_module.tokenise([clean], architecture).ids.tolist() == ids
+
+
+@pytest.mark.parametrize("impostor", [types.ModuleType("esm"), None])
+def test_the_other_esm_package_is_recognised(monkeypatch, impostor):
+    # the package "esm" of ESM3 has the same import name as fair-esm
+    monkeypatch.setitem(sys.modules, "esm", impostor)
+    monkeypatch.delitem(sys.modules, "esm.data")
+    with pytest.raises(ImportError, match=r"pip uninstall esm.*fair-esm"):
+        tokens_module._token_table.__wrapped__("ESM-1b")
+
+
+# Work that is not asked for ----------------------------------------------------------------------
+
+
+def test_blocks_above_the_highest_layer_are_not_run(checkpoints, monkeypatch):
+    from sklearn_esm._engine import _model
+
+    run = []
+    forward = _model._Block.forward
+    monkeypatch.setattr(_model._Block, "forward", lambda *a: (run.append(1), forward(*a))[1])
+    embed(checkpoints["esm2"], ["MKTAYI"], layer=[0, 2])
+    assert len(run) == 2
+    embed(checkpoints["esm2"], ["MKTAYI"], layer=0)
+    assert len(run) == 2
+
+
+def test_no_token_is_padding(checkpoints, monkeypatch):
+    from sklearn_esm._engine import _hidden_states
+
+    lengths = []
+    tokenise = _hidden_states.tokenise
+
+    def counted(sequences, architecture):
+        tokens = tokenise(sequences, architecture)
+        lengths.append(len(tokens.ids))
+        return tokens
+
+    monkeypatch.setattr(_hidden_states, "tokenise", counted)
+    embed(checkpoints["esm2"], SEQUENCES, batch_tokens=64)
+    residues = sum(len(s.replace("<mask>", "#")) for s in SEQUENCES)
+    assert sum(lengths) == residues + 2 * len(SEQUENCES)
+    assert max(lengths) <= 64

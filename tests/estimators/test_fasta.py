@@ -1,0 +1,287 @@
+"""What FASTA files hold comes through as it is written, or with an error that says where."""
+
+import gzip
+import io
+import os
+import re
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sklearn_esm import ESMEmbeddingTransformer, read_fasta
+
+pytest.importorskip("Bio", reason="read_fasta needs the extra bio")
+
+ROOT = Path(__file__).parents[2]
+
+TEXT = ">first protein\nMKTAYI\nAKQR\n>second\nGIGKFLHSAKKF\n"
+GZIPPED = gzip.compress(TEXT.encode(), mtime=0)  # the same at any time, as are the names of tests
+RECORDS = (["first protein", "second"], ["MKTAYIAKQR", "GIGKFLHSAKKF"])
+
+
+def read(content, **parameters):
+    return read_fasta(io.BytesIO(content), **parameters)
+
+
+def refusal_of(content, **parameters):
+    with pytest.raises(ValueError, match="The open file") as refusal:
+        read(content, **parameters)
+    return str(refusal.value)
+
+
+# Where it is read from
+
+
+@pytest.fixture(params=["plain", "gzip", "gzip of two members", "gzip without its ending"])
+def path(request, tmp_path):
+    if request.param == "plain":
+        path = tmp_path / "proteins.fasta.gz"  # the name does not decide
+        path.write_bytes(TEXT.encode())
+    else:
+        path = tmp_path / ("proteins.fasta" if "without" in request.param else "proteins.fasta.gz")
+        middle = len(TEXT) // 2 if "two" in request.param else len(TEXT)
+        parts = [TEXT[:middle], TEXT[middle:]]
+        path.write_bytes(b"".join(gzip.compress(part.encode()) for part in parts if part))
+    return path
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_files_are_read_plain_and_compressed(path, kind):
+    assert read_fasta(kind(path)) == RECORDS
+
+
+def test_standard_input_is_read_plain_and_compressed(path, monkeypatch):
+    with path.open("rb") as file:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(file))
+        assert read_fasta("-") == RECORDS
+
+
+def test_an_open_file_is_read_and_left_open(path):
+    with path.open("rb") as file:
+        assert read_fasta(file) == RECORDS
+        assert not file.closed
+        assert file.read() == b""
+
+
+def test_a_file_open_in_text_mode_is_read_from_where_it_stands(tmp_path):
+    path = tmp_path / "proteins.fasta"
+    path.write_bytes(b"\xef\xbb\xbf>zero\rMKT\r" + TEXT.encode().replace(b"\n", b"\r"))
+    with path.open(encoding="utf-8", newline="") as file:  # line ends as they are in the file
+        assert read_fasta(file).names == ["zero", *RECORDS[0]]
+    with path.open(encoding="utf-8") as file:
+        assert [file.readline(), file.readline()] == ["\ufeff>zero\n", "MKT\n"]
+        assert read_fasta(file) == RECORDS
+
+
+def test_a_pipe_is_read_though_it_comes_in_single_bytes(path):
+    reading, writing = os.pipe()
+
+    def write():
+        for byte in path.read_bytes():
+            os.write(writing, bytes([byte]))
+        os.close(writing)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    with open(reading, "rb", buffering=0) as file:
+        assert read_fasta(file) == RECORDS
+    writer.join()
+
+
+def test_a_home_folder_is_found(path, monkeypatch):
+    monkeypatch.setenv("HOME", str(path.parent))
+    assert read_fasta(f"~/{path.name}") == RECORDS
+
+
+def test_the_result_has_names_and_sequences():
+    records = read(TEXT.encode())
+    assert (records.names, records.sequences) == RECORDS
+    assert {type(text) for column in records for text in column} == {str}
+
+
+# What is written in many ways, and means the same
+
+
+@pytest.mark.parametrize("ending", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_line_ends_of_any_system_and_a_byte_order_mark(ending, mark):
+    assert read((mark + TEXT.replace("\n", ending)).encode()) == RECORDS
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        TEXT.rstrip("\n"),
+        TEXT.replace("\n", "\n\n \t\n"),
+        f"\n\n{TEXT}",
+        f"; a comment\n;another\n{TEXT}",
+        TEXT.replace("YI\n", "YI\n;> a comment in the middle\n"),
+        TEXT.replace("YI\n", "YI\r\n\r").replace("second\n", "second\r"),
+        TEXT.replace("MKTAYI", " MKT AYI\t"),
+        TEXT.replace("MKTAYI", "MK\tTA\x0bY\x0cI"),
+        TEXT.replace("MKTAYI\nAKQR", "\n".join("MKTAYIAKQR")),
+        TEXT.replace("protein\n", "protein \t \n"),
+        TEXT.replace(">second", "\ufeff>second"),  # two files with a mark, one after the other
+    ],
+)
+def test_blank_lines_comments_and_white_space_do_not_matter(text):
+    assert read(text.encode()) == RECORDS
+
+
+@given(
+    names=st.lists(
+        st.text(st.characters(codec="utf-8", exclude_characters="\0\r\n")).map(str.rstrip),
+        min_size=1,
+        max_size=5,
+    ),
+    data=st.data(),
+)
+def test_what_is_written_in_lines_of_any_length_is_read_again(names, data):
+    letters = st.text("ACDEFGHIKLMNPQRSTVWYBUZOXacd*-.J019#", min_size=1)
+    sequences = [data.draw(letters) for _ in names]
+    text = ""
+    for name, sequence in zip(names, sequences, strict=True):
+        width = data.draw(st.integers(1, 30))
+        ending = data.draw(st.sampled_from(["\n", "\r\n", "\r"]))
+        lines = [sequence[start : start + width] for start in range(0, len(sequence), width)]
+        text += "".join(f"{line}{ending}" for line in [f">{name}", *lines])
+    assert read(text.encode()) == (names, sequences)
+
+
+# What is kept, for it is not this function's business
+
+
+@pytest.mark.parametrize(
+    "sequence", ["mktAYI", "MKT*", "--MK.T", "MBKZTJX", "10MKT", "MKT<mask>AYI<cls>", "MKTé", "ACGTN"]
+)
+def test_letters_are_kept_as_they_are(sequence):
+    assert read(f">a\n{sequence}\n".encode()).sequences == [sequence]
+
+
+@pytest.mark.parametrize(
+    "name", ["", "tab\tin", "unicode é 蛋白", " leading", "a>b", "gi|1\x01gi|2", ";", "x" * 9999]
+)
+def test_names_are_kept_as_they_are(name):
+    assert read(f">{name}\nMKT\n".encode()).names == [name]
+
+
+def test_repeated_names_are_kept():
+    assert read(b">a\nMKT\n>a\nGIG\n>a\nMKT\n") == (["a"] * 3, ["MKT", "GIG", "MKT"])
+
+
+def test_a_record_without_sequence_is_kept_on_demand():
+    records = read(b">a\n>b\nMKT\n>c\n \n", empty="keep")
+    assert records == (["a", "b", "c"], ["", "MKT", ""])
+    embed = ESMEmbeddingTransformer("esm2_t6_1M_bundled", missing="nan")
+    assert np.isnan(embed.fit_transform(records.sequences)).all(axis=1).tolist() == [True, False, True]
+
+
+# What is refused, and where the message points
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "The open file is empty. Pass a FASTA file"),
+        (b"\xef\xbb\xbf", "has 1 lines, none of which begins with '>'"),
+        (b"\n \n", "has 2 lines, none of which begins with '>'"),
+        (b"; only\n; comments\n", "has 2 lines, none of which begins with '>'"),
+        (b"MKTAYI\n", "line 1: 'MKTAYI' stands before the first '>'"),
+        (b"\r\r; note\rMKT\r>a\rMKT\r", "line 4: 'MKT' stands before the first '>'"),
+        (b";old header\nMKTAYI*\n", "line 2: 'MKTAYI*' stands before the first '>'"),
+        (b"name,sequence\na,MKT\n", "line 1: 'name,sequence' stands before the first '>'"),
+        (b"@read\nACGT\n+\nIIII\n", "line 1: '@read' stands before the first '>'"),
+        (b">a\nMKT\n  >b\nGIG\n", "line 3: white space stands before the '>'. Remove it."),
+        (b">a\nMKT\n\n>b\n>c\nGIG\n", "line 4: record 2, 'b', has no sequence. Remove the record"),
+        (b"; note\r\n>a\r\nMKT\r\n>\r\n", "line 4: record 2, '', has no sequence"),
+        (b">a\n;MKT\n>b\nMKT\n", "line 1: record 1, 'a', has no sequence"),
+        (b">" + b"n" * 99 + b"\n", f"record 1, '{'n' * 37}...', has no sequence"),
+        (b">a\x1b[2J\n", r"record 1, 'a\x1b[2J', has no sequence"),
+        (b">a\nMKT\n>caf\xe9\nGIG\n", "line 3: the byte 0xe9 at position 4 is no UTF-8"),
+        (b">a\nMKT\0AYI\n", "line 2: a NUL byte, so this is no text file"),
+        (b"\x89PNG\r\n\x1a\n", "line 1: the byte 0x89 at position 0 is no UTF-8"),
+        (TEXT.encode("utf-16"), "is UTF-16 text. Save it as UTF-8."),
+        (TEXT.encode("utf-16-le"), "line 1: a NUL byte"),
+        (b"BZh91AY&SY", "is compressed with bzip2. Decompress it first"),
+        (b"\xfd7zXZ\0\0", "is compressed with xz. Decompress it first"),
+        (b"\x28\xb5\x2f\xfd\x04", "is compressed with zstd. Decompress it first"),
+        (b"PK\x03\x04\x14", "is a zip archive. Unpack it first"),
+        (gzip.compress(b"", mtime=0), "The open file is empty"),
+        (gzip.compress(GZIPPED, mtime=0), "line 1: the byte 0x8b at position 1 is no UTF-8"),
+        (GZIPPED[:-9], "are damaged or cut short"),
+        (GZIPPED[:-8] + bytes(8), "are damaged or cut short (CRC check failed"),
+        (GZIPPED + b"more", "are damaged or cut short (Not a gzipped file"),
+        (GZIPPED[:10] + b"\xff" * 9, "are damaged or cut short (Error -3"),
+    ],
+)
+def test_what_is_no_sound_fasta_is_refused_with_its_place(content, message):
+    assert message in refusal_of(content)
+
+
+def test_an_empty_record_is_refused_with_the_way_out():
+    message = refusal_of(b">a\n")
+    assert message.endswith("Remove the record, or pass empty='keep' for an empty sequence.")
+
+
+def test_the_line_where_gzip_data_end_is_about_right():
+    lines = np.random.default_rng(0).choice(list("ACDEFGHIKLMNPQRSTVWY"), (5000, 60))
+    text = ">a\n" + "".join("".join(line) + "\n" for line in lines)
+    data = gzip.compress(text.encode())
+    message = refusal_of(data[: len(data) // 2])
+    number = int(re.search(r"after line ([\d,]+)", message)[1].replace(",", ""))
+    assert 2000 < number < 3000
+
+
+def test_a_message_names_the_file(tmp_path):
+    path = tmp_path / "broken.fasta"
+    path.write_text("MKT\n")
+    with pytest.raises(ValueError, match="stands before") as refusal:
+        read_fasta(path)
+    assert str(refusal.value).startswith(f"{path}, line 1: ")
+
+
+def test_text_in_another_encoding_is_refused_in_text_mode(tmp_path):
+    path = tmp_path / "latin.fasta"
+    path.write_bytes(b">caf\xe9\nMKT\n")
+    with path.open(encoding="utf-8") as file, pytest.raises(ValueError, match="no text in utf-8"):
+        read_fasta(file)
+
+
+def test_a_file_that_is_not_there_is_an_error_of_the_system(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        read_fasta(tmp_path / "nowhere.fasta")
+
+
+@pytest.mark.parametrize("path", [None, b">a\nMKT\n", ["proteins.fasta"]])
+def test_what_is_no_file_is_refused_by_its_type(path):
+    with pytest.raises(TypeError, match="neither the path of a FASTA file nor an open one"):
+        read_fasta(path)
+
+
+def test_an_unknown_choice_for_empty_records_is_refused():
+    with pytest.raises(ValueError, match=r"empty='drop' is unknown\. Pass 'error' or 'keep'"):
+        read(TEXT.encode(), empty="drop")
+
+
+# Biopython
+
+
+def test_without_biopython_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "Bio.SeqIO.FastaIO", None)
+    with pytest.raises(ImportError, match=re.escape('pip install "sklearn-esm[bio]"')):
+        read(TEXT.encode())
+
+
+def test_nothing_heavy_is_imported_before_it_is_needed():
+    code = (
+        "import sys, sklearn_esm; sklearn_esm.read_fasta;"
+        "print({'torch', 'esm', 'Bio', 'typer', 'rich', 'h5py'} & set(sys.modules))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert (run.stdout, run.stderr) == ("set()\n", "")
