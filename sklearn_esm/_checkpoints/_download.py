@@ -1,7 +1,6 @@
 """Find a published checkpoint in torch hub's folder, or fetch it there.
 
-`_checkpoint` asks for a file by the model's name. This room knows HTTP and the disk, and neither
-torch nor what is in the file: a file that fair-esm downloaded is found, and the other way round.
+A file that fair-esm downloaded is found here, and the other way round.
 """
 
 from __future__ import annotations

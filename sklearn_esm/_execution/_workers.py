@@ -1,7 +1,4 @@
-"""What a worker does with a unit of sequences, here or in joblib's processes.
-
-`_compute` hands out requests and units; a worker knows nothing of caches and estimators.
-"""
+"""Run units of sequences through the model, in threads of this process or in joblib's workers."""
 
 from __future__ import annotations
 
