@@ -29,8 +29,8 @@ lint: $(STAMP)  ## Check format, lint and types
 	@$(PY) -m mypy
 
 # Two at a time, with a thread of torch each: more threads than cores wait for one another.
-test: lint  ## Check everything: format, lint, types, doctests and tests
-	@OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist worksteal --doctest-modules sklearn_esm tests
+test: lint  ## Check everything: format, lint, types, doctests and tests, with their coverage
+	@OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist worksteal --doctest-modules --cov --cov-report=term sklearn_esm tests
 
 # an environment of its own, outside what `make env` refreshes
 OLDEST := .venv-oldest
@@ -67,5 +67,5 @@ format: $(STAMP)  ## Format the code and mend what the linter can mend
 	@$(PY) -m ruff format .
 
 clean:  ## Remove caches and build outputs (the environment stays: rm -r .venv)
-	@rm -rf build dist docs/_build docs/auto_examples docs/api/backreferences docs/api/sklearn_esm.*.rst examples/output .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf build dist docs/_build docs/auto_examples docs/api/backreferences docs/api/sklearn_esm.*.rst examples/output .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +
