@@ -4,9 +4,11 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
+# `make CONSTRAINTS=/dev/null pytest` tests with the newest version of everything
+CONSTRAINTS := constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test test-oldest bench docs lint format network-test soak clean
+.PHONY: help env demo test pytest test-oldest bench docs dist lint format network-test soak clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 18
@@ -17,7 +19,7 @@ env: $(STAMP)  ## Create or refresh .venv with the package (editable) and every 
 $(STAMP): pyproject.toml constraints.txt
 	@echo "Installing into $(VENV) (a few minutes the first time)"
 	@$(PYTHON) -m venv $(VENV)
-	@$(PY) -m pip install -qq -c constraints.txt -e '.[dev,all]'
+	@$(PY) -m pip install -qq -c $(CONSTRAINTS) -e '.[dev,all]'
 	@touch $@
 
 demo: $(STAMP)  ## Run the quick start with the bundled model
@@ -28,8 +30,10 @@ lint: $(STAMP)  ## Check format, lint and types
 	@$(PY) -m ruff check --quiet .
 	@$(PY) -m mypy
 
+test: lint pytest  ## Check everything: format, lint, types, doctests and tests
+
 # Two at a time, with a thread of torch each: more threads than cores wait for one another.
-test: lint  ## Check everything: format, lint, types, doctests and tests, with their coverage
+pytest: $(STAMP)  ## Run doctests and tests alone, and report their coverage
 	@OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist worksteal --doctest-modules --cov --cov-report=term sklearn_esm tests
 
 # an environment of its own, outside what `make env` refreshes
@@ -54,6 +58,19 @@ docs: $(STAMP)  ## Build the documentation into docs/_build/html (warnings are e
 	@$(PY) -m pip install -qq -c constraints.txt -e '.[docs]'
 	@$(PY) -m sphinx -M html docs docs/_build -W --keep-going -q
 	@echo "docs/_build/html/index.html"
+
+# an environment of its own: nothing else that is installed can change what is built
+DIST := .venv-dist
+
+dist: $(DIST)/.installed  ## Build the sdist and the wheel into dist/ and check what PyPI will show
+	@rm -rf dist
+	@$(DIST)/bin/python -m build
+	@$(DIST)/bin/python -m twine check --strict dist/*
+
+$(DIST)/.installed: constraints.txt
+	@$(PYTHON) -m venv $(DIST)
+	@$(DIST)/bin/python -m pip install -qq -c constraints.txt build twine
+	@touch $@
 
 network-test: $(STAMP)  ## Test against the published weights (downloads them on the first run)
 	@$(PY) -m pytest -m network --force-enable-socket tests
