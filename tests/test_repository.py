@@ -21,6 +21,10 @@ def lines(path):
     return [line for line in text.splitlines() if line and not line.startswith("#")]
 
 
+def test_the_citation_names_the_version_of_the_package():
+    assert f"version: {PROJECT['version']}" in lines("CITATION.cff")
+
+
 def test_the_oldest_versions_tested_are_the_lower_bounds():
     extras = PROJECT["optional-dependencies"]
     tested = ["plot", "pandas", "polars", "bio", "dask", "cli", "test"]
