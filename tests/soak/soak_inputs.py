@@ -179,6 +179,8 @@ class Input:
         poolings = [known[i] for i in rng.permutation(len(known))[: rng.integers(1, 4)]]
         pooling = [poolings, poolings[0], None][rng.choice(3, p=[0.5, 0.35, 0.15])]
         poolings = poolings if pooling is poolings else poolings[:1]
+        if rng.random() < 0.4:  # what most people ask for, and another input has asked for
+            layer, layers, pooling, poolings = -1, [LAYERS], "mean", ["mean"]
         named = pooling is not None and all(isinstance(one, str) for one in poolings)
         self.precomputes = named and self.parameters["cache"] is not None and rng.random() < 0.3
         estimator = ESMEmbeddingTransformer(
