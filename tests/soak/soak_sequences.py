@@ -9,7 +9,8 @@ import numpy as np
 
 STANDARD = "ACDEFGHIKLMNPQRSTVWY"
 MASK = "<mask>"
-INVALID = ["*", "-", ".", "J", "j", "1", "#", "é", "<cls>", "<null_1>"]
+# no digit: L1R is a mutation, which no policy accepts
+INVALID = ["*", "-", ".", "J", "j", "?", "#", "é", "<cls>", "<null_1>"]
 SPACE = [" ", "\t", "\n", "  \r\n"]
 MISSING = [None, float("nan"), "", " \n", np.nan]
 REPLACEMENTS = {"unknown": ["X"], "mask": [MASK], "drop": []}
@@ -70,6 +71,8 @@ def _written(rng, units):
         return unit.lower() if case == "lower" or rng.random() < 0.5 else unit.upper()
 
     text = "".join(map(in_case, units))
+    if text.lower() in ("nan", "none", "null"):  # in capitals they are peptides
+        text = text.upper()
     if rng.random() < 0.2:
         text = str(rng.choice(SPACE)) + text + str(rng.choice(SPACE))
     return text
