@@ -21,6 +21,14 @@ LONG = "MKTAYIAKQRQISFVKSHFSRQLEERLGLIEVQAPILSRVGDGTQDNLSGAEKAVQVKVKALPDAQFEVVHS
 pytestmark = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs POSIX timers")
 
 
+@pytest.fixture(autouse=True)
+def ctrl_c():
+    """Have SIGINT raise KeyboardInterrupt: a shell starts what runs in the background without that."""
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, former)
+
+
 @contextmanager
 def at_most(seconds):
     """Fail what takes longer, such as waiting for a claim that nobody will release."""
