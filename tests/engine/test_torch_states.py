@@ -209,10 +209,13 @@ def test_a_new_process_begins_with_what_the_caller_set():
         warnings.simplefilter("ignore", DeprecationWarning)  # of the threads that a fork ends
         child = os.fork()
         if not child:
-            found = [torch.get_float32_matmul_precision()]
-            with isolation():
+            found = []
+            try:
                 found.append(torch.get_float32_matmul_precision())
-            found.append(torch.get_float32_matmul_precision())
-            os._exit(0 if found == ["medium", "highest", "medium"] else 1)
+                with isolation():
+                    found.append(torch.get_float32_matmul_precision())
+                found.append(torch.get_float32_matmul_precision())
+            finally:  # whatever happens, the child must not go on with the tests
+                os._exit(0 if found == ["medium", "highest", "medium"] else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert torch.get_float32_matmul_precision() == "medium"
