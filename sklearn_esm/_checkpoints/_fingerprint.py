@@ -88,11 +88,14 @@ def _identify(path: Path, stop: Stop) -> Identity:
             if state in _known:
                 return _known[state]
             started = time.time_ns()
-            identity = _recall(state) or _find_out(state, stop)
+            recalled = _recall(state)
+            identity = recalled or _find_out(state, stop)
             if not state == identity.state == _state(path):
                 continue  # replaced, or written to, while it was read
             if started - state.modified > _SETTLED:
                 _known[state] = identity
+                if recalled is None:
+                    _note(identity)
             return identity
 
 
@@ -109,7 +112,6 @@ def _state_of(path: str, status: os.stat_result) -> FileState:
 
 
 def _find_out(state: FileState, stop: Stop) -> Identity:
-    started = time.time_ns()
     digest = hashlib.sha256()
     with open(state.path, "rb") as file:
         while chunk := file.read(1 << 20):
@@ -117,10 +119,7 @@ def _find_out(state: FileState, stop: Stop) -> Identity:
             digest.update(chunk)
         architecture = read_checkpoint(Path(state.path)).architecture
         after = _state_of(state.path, os.fstat(file.fileno()))
-    identity = Identity(digest.hexdigest(), architecture, after)
-    if identity.state == state and started - state.modified > _SETTLED:
-        _note(identity)
-    return identity
+    return Identity(digest.hexdigest(), architecture, after)
 
 
 def _recall(state: FileState) -> Identity | None:
