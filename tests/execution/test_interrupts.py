@@ -82,6 +82,14 @@ def interrupt_at(line, last):
     sys.settrace(trace)
 
 
+def interrupt_after(begun):
+    """Press Ctrl-C, as it were, when an event is set."""
+    main = threading.main_thread().ident
+    threading.Thread(
+        target=lambda: (begun.wait(), signal.pthread_kill(main, signal.SIGINT)), daemon=True
+    ).start()
+
+
 def threads_of_the_package():
     # but those kept for wide units, which wait for the next one
     names = {thread.name for thread in threading.enumerate()}
@@ -149,10 +157,7 @@ def test_a_pass_that_is_interrupted_is_not_waited_for(checkpoint, folder, monkey
         return run_unit(*arguments)
 
     monkeypatch.setattr(_engine, "run_unit", slow)
-    main = threading.main_thread().ident
-    threading.Thread(
-        target=lambda: (begun.wait(), signal.pthread_kill(main, signal.SIGINT)), daemon=True
-    ).start()
+    interrupt_after(begun)
     started = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         embed.transform([LONG, LONG[:40]])
@@ -176,10 +181,7 @@ def test_an_interrupted_pass_ends_after_the_block_that_runs(checkpoint, monkeypa
         forward(*arguments)
 
     monkeypatch.setattr(_model._Block, "forward", slow)
-    main = threading.main_thread().ident
-    threading.Thread(
-        target=lambda: (begun.wait(), signal.pthread_kill(main, signal.SIGINT)), daemon=True
-    ).start()
+    interrupt_after(begun)
     with pytest.raises(KeyboardInterrupt):
         embed.transform([LONG])
     go_on.set()
