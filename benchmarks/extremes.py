@@ -24,10 +24,10 @@ from shapes import random_checkpoint
 
 from sklearn_esm import ESMEmbeddingTransformer
 from sklearn_esm._checkpoints._fair_esm_format import read_checkpoint
-from sklearn_esm._engine import plan_units
 from sklearn_esm._engine._tokens import tokenise
+from sklearn_esm._execution._pieces import Item, plan_batches
 from sklearn_esm._execution._request import BATCH_TOKENS
-from sklearn_esm._execution._threads import lanes
+from sklearn_esm._execution._threads import batches_at_a_time
 from sklearn_esm._sequences import clean_sequences
 
 GIANT = """
@@ -118,8 +118,10 @@ def preparation(path: Path, sequences: list[str], repeats: int) -> Row:
 
     def prepare() -> None:
         clean: Any = clean_sequences(sequences, invalid="error", missing="error", model="")
-        for unit in plan_units(clean, BATCH_TOKENS["cpu"], lanes=lanes("cpu")):
-            tokenise(unit.sequences, architecture)
+        items = [Item(sequence) for sequence in clean]
+        at_a_time = batches_at_a_time("cpu", None)
+        for batch in plan_batches(items, BATCH_TOKENS["cpu"], None, at_a_time):
+            tokenise([item.sequence for item in batch.items], architecture)
 
     prepare()
     shares = [clock(prepare) / clock(lambda: embed.transform(sequences)) for _ in range(repeats)]

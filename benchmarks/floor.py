@@ -18,11 +18,12 @@ from proteins import natural_proteins
 from shapes import SHAPES, random_checkpoint
 from torch import Tensor
 
+from sklearn_esm._background import Stop
 from sklearn_esm._checkpoints._fair_esm_format import read_checkpoint
-from sklearn_esm._engine import Unit, plan_units
 from sklearn_esm._engine._tokens import tokenise
+from sklearn_esm._execution._pieces import Batch, Item, plan_batches
 from sklearn_esm._execution._request import BATCH_TOKENS
-from sklearn_esm._execution._threads import lanes, side_by_side
+from sklearn_esm._execution._threads import batches_at_a_time, run_side_by_side
 
 
 def main() -> None:
@@ -53,26 +54,31 @@ class Floor:
         architecture = read_checkpoint(path).architecture
         # each layer has weights of its own, so that caches are as cold as in a model
         self.layers = [Layer(architecture.width) for _ in range(architecture.layers)]
-        self.lanes = lanes("cpu")
-        self.units = plan_units(sequences, BATCH_TOKENS["cpu"], lanes=self.lanes)
-        self.runs = {unit: tokenise(unit.sequences, architecture).groups for unit in self.units}
+        self.at_a_time = batches_at_a_time("cpu", None)
+        items = [Item(sequence) for sequence in sequences]
+        self.batches = plan_batches(items, BATCH_TOKENS["cpu"], None, self.at_a_time)
+        self.runs = {
+            batch: tokenise([item.sequence for item in batch.items], architecture).groups
+            for batch in self.batches
+        }
         longest = max(map(tokens_of, self.runs.values()))
-        # made before the clock starts: one set for each lane, and the wide units take one of them
+        # made before the clock starts: one set for each thread, and wide batches use one of them
         self.free: SimpleQueue[Buffers] = SimpleQueue()
-        for _ in range(self.lanes):
+        for _ in range(self.at_a_time):
             self.free.put(Buffers(longest, architecture.width, architecture.heads))
 
     def warm_up(self) -> None:
-        self._run(self.units[-1])
+        self._run(self.batches[-1])
 
     def run(self) -> None:
-        # in lanes, as the package runs them
-        for _ in side_by_side(self._run, self.units, self.lanes):
+        # side by side, as the package runs them
+        threads = torch.get_num_threads()
+        for _ in run_side_by_side(self._run, self.batches, self.at_a_time, threads, Stop()):
             pass
 
     @torch.inference_mode()
-    def _run(self, unit: Unit) -> None:
-        buffers, runs = self.free.get(), self.runs[unit]
+    def _run(self, batch: Batch) -> None:
+        buffers, runs = self.free.get(), self.runs[batch]
         tokens = tokens_of(runs)
         heads = [buffers.heads_of(run) for run in runs]
         states, raised = buffers.states[:tokens], buffers.raised[:tokens]  # (tokens, width or 4 width)

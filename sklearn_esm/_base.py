@@ -1,4 +1,4 @@
-"""What the transformers share: their model, the sequences it can take, and the cache."""
+"""What the estimators share: checks of sequences, the checkpoint, requests and the cache."""
 
 from __future__ import annotations
 
@@ -13,20 +13,21 @@ from sklearn_esm._cache import CacheInfo, cache_info, prune_cache
 from sklearn_esm._checkpoints._architecture import Architecture
 from sklearn_esm._checkpoints._fingerprint import Identity, identify
 from sklearn_esm._checkpoints._locate import find_checkpoint, is_path, model_label
-from sklearn_esm._execution._outputs import Reading
+from sklearn_esm._execution._outputs import Output
+from sklearn_esm._execution._pieces import Item
 from sklearn_esm._execution._request import Request
 from sklearn_esm._execution._results import Source, arrays_of, filled_matrix
 from sklearn_esm._parameters import check_parameters, published_architecture
 from sklearn_esm._sequences import SequenceError, clean_sequences, shorten
 
-# raises an error if parameters or sequences do not fit an architecture
+# raises an error if parameters or sequences do not suit an architecture
 _Check: TypeAlias = Callable[[list[str | None], Architecture], object]
 
 
 class SequenceTransformer(TransformerMixin, BaseEstimator):
-    """A transformer of protein sequences that runs one of Meta's ESM language models.
+    """Base class of the transformers of protein sequences, which run one of Meta's ESM models.
 
-    The parameters every one of them has: ``model``, ``overlong``, ``max_length``, ``invalid``,
+    Their common parameters: ``model``, ``overlong``, ``max_length``, ``invalid``,
     ``missing``, ``device``, ``dtype``, ``batch_tokens``, ``cache``, ``n_jobs`` and ``verbose``.
     """
 
@@ -51,13 +52,13 @@ class SequenceTransformer(TransformerMixin, BaseEstimator):
     _overlong_policies: ClassVar[tuple[str, ...]] = ("error", "truncate", "window")
 
     def cache_info(self) -> CacheInfo:
-        """What the cache of this estimator holds, and how often it was of use.
+        """Return what the cache of this estimator holds, and its hits and misses.
 
         Returns
         -------
         CacheInfo
-            A named tuple of ``location``, ``hits`` and ``misses`` (distinct sequences served from
-            the cache and run through the model, since this process began), ``vectors`` and ``bytes``
+            A named tuple of ``location``, ``hits`` and ``misses`` (distinct sequences that this
+            process read from the cache, and that it ran through the model), ``vectors`` and ``bytes``
             (held now, for all models).
 
         Examples
@@ -76,23 +77,23 @@ class SequenceTransformer(TransformerMixin, BaseEstimator):
     def prune_cache(self, max_bytes: int = 0) -> CacheInfo:
         """Remove vectors from the cache of this estimator, the oldest first.
 
-        In memory these are the least recently used. In a folder, what was set aside as damaged goes
-        first, then the vectors of the model whose cache was written to the longest ago.
+        In memory, the least recently used vectors are removed first. In a folder, files set aside as
+        damaged are removed first, then the vectors of the model whose cache was written least recently.
 
         Parameters
         ----------
         max_bytes : int, default=0
-            What may stay, about; 0 removes every vector.
+            Approximate size to keep, in bytes; 0 removes every vector.
 
         Returns
         -------
         CacheInfo
-            What is held after it.
+            What the cache holds afterwards.
 
         Raises
         ------
         ValueError
-            For a negative number of bytes.
+            If ``max_bytes`` is negative.
 
         Examples
         --------
@@ -104,7 +105,9 @@ class SequenceTransformer(TransformerMixin, BaseEstimator):
         """
         check_parameters(self)
         if max_bytes < 0:
-            raise ValueError(f"max_bytes={max_bytes!r} is negative. Pass 0 to remove every vector.")
+            raise ValueError(
+                f"max_bytes must be at least 0; got {max_bytes!r}. Set 0 to remove every vector."
+            )
         prune_cache(self.cache, max_bytes)
         return cache_info(self.cache)
 
@@ -122,10 +125,10 @@ class SequenceTransformer(TransformerMixin, BaseEstimator):
         check_parameters(self)
 
     def _checked(self, X: Any, check: _Check) -> list[str | None]:
-        """Return clean sequences; raise every error that can be found without the model's file.
+        """Return clean sequences, and raise every error that does not need the checkpoint.
 
-        ``check`` is called with the architecture that the catalog has for a published model, so that
-        nothing is downloaded in vain. Call it again with that of the file, which may be another.
+        ``check`` is called with the architecture that the catalog lists for a published model, so that
+        an error is raised before a download. Call it again with the architecture of the file.
         """
         self._check_parameters()
         published = published_architecture(self.model)
@@ -135,91 +138,92 @@ class SequenceTransformer(TransformerMixin, BaseEstimator):
             check(sequences, published)
         return sequences
 
-    def _look_up_model(self) -> Identity:
+    def _identify(self) -> Identity:
+        """Return the identity of the checkpoint, which is downloaded if it is not on this machine."""
         return identify(find_checkpoint(self.model))
 
-    def _fitted_model(self) -> Identity:
-        """The model, which must be the one this estimator was fitted with."""
-        identity = self._look_up_model()
+    def _identify_fitted(self) -> Identity:
+        """Return the identity of the checkpoint; raise ValueError if ``fit`` saw other weights."""
+        identity = self._identify()
         if identity.fingerprint != self.model_fingerprint_:
             raise ValueError(
-                f"The weights of {model_label(self.model)!r} at {find_checkpoint(self.model)} are not "
-                f"those this estimator was fitted with (SHA-256 {identity.fingerprint[:12]}..., then "
-                f"{self.model_fingerprint_[:12]}...). Fit again, or put the former file back."
+                f"The weights of {model_label(self.model)!r} at {identity.path} must be those this "
+                f"estimator was fitted with (SHA-256 {self.model_fingerprint_[:12]}...); got "
+                f"{identity.fingerprint[:12]}... Fit again, or restore the file."
             )
         return identity
 
-    def _portable_model(self) -> str:
-        """What a worker on any machine finds the model by."""
-        return str(find_checkpoint(self.model)) if is_path(self.model) else os.fspath(self.model)
-
-    def _request(self, model: Identity, reading: Reading) -> Request:
+    def _request(self, identity: Identity, output: Output) -> Request:
+        # a worker on another machine finds a published model by its name
+        portable = find_checkpoint(self.model) if is_path(self.model) else self.model
         return Request(
-            model=self._portable_model(),
-            fingerprint=model.fingerprint,
-            reading=reading,
+            model_name=os.fspath(portable),
+            fingerprint=identity.fingerprint,
+            output=output,
             device=self.device,
             dtype=self.dtype,
-            window_length=self._longest(model),
+            window_length=self._longest(identity),
             batch_tokens=self.batch_tokens,
         )
 
     def _matrix(
         self, request: Request, sequences: list[str | None], widths: Sequence[int]
     ) -> np.ndarray:
-        """Columns side by side, ``(sequences, sum of widths)`` float32; NaN where one is missing."""
+        """Return columns side by side, ``(sequences, sum of widths)`` float32; NaN for missing ones."""
         texts = distinct(sequences)
         vectors = np.empty((0, sum(widths)), dtype=np.float32)
         if texts:
-            vectors = filled_matrix(request, texts, widths, self._source())
+            vectors = filled_matrix(request, [Item(text) for text in texts], widths, self._source())
         return rows_of(sequences, texts, vectors)
 
-    def _arrays(self, request: Request, texts: Sequence[str], *, cached: bool) -> list[list[np.ndarray]]:
-        """Every column of distinct texts, an array each."""
-        if not texts:
+    def _arrays(
+        self, request: Request, items: Sequence[Item], *, cached: bool
+    ) -> list[list[np.ndarray]]:
+        """Return every column of distinct items, an array each."""
+        if not items:
             return []
-        return arrays_of(request, texts, self._source(cached=cached))
+        return arrays_of(request, items, self._source(cached=cached))
 
     def _source(self, *, cached: bool = True) -> Source:
         return Source(self.cache if cached else None, self.n_jobs, self.verbose)
 
-    def _longest(self, model: Identity) -> int | None:
-        """How many residues a pass may have; None for any number."""
-        return self.max_length or model.architecture.max_length
+    def _longest(self, identity: Identity) -> int | None:
+        """Return how many residues a forward pass may have; None for any number."""
+        return self.max_length or identity.architecture.max_length
 
     def _accepted(self, sequences: list[str | None], architecture: Architecture) -> list[str | None]:
-        """Return clean sequences, cut to the limit with ``overlong="truncate"``; refuse longer ones."""
+        """Return sequences with the ``overlong`` policy applied; raise an error for longer ones."""
         label, longest = model_label(self.model), architecture.max_length
+        policies = " or ".join(map(repr, self._overlong_policies[1:]))
         if self.max_length is not None and self.max_length > (longest or np.inf):
             raise ValueError(
-                f"max_length={self.max_length} is more than the {longest:,} residues of {label}. Pass "
-                f"None or less, and overlong={self._overlong_policies[-1]!r} for longer ones."
+                f"max_length must be None or at most {longest:,}, the limit of {label}; got "
+                f"{self.max_length}. Set overlong={policies} to accept longer sequences."
             )
         limit = self.max_length or longest
         if limit is None or self.overlong == "window":
             return sequences
         if self.overlong == "truncate":
             return [sequence and sequence[:limit] for sequence in sequences]
-        ways_out = " or ".join(map(repr, self._overlong_policies[1:]))
         for row, sequence in enumerate(sequences):
             if sequence and len(sequence) > limit:
                 raise SequenceError(
                     row,
-                    f"({shorten(sequence)}) has {len(sequence):,} residues, and {label} takes "
-                    f"{limit:,} here. Pass overlong={ways_out} to allow it.",
+                    f"({shorten(sequence)}) must have at most {limit:,} residues for {label}; got "
+                    f"{len(sequence):,}. Set overlong={policies} to accept it.",
                 )
         return sequences
 
 
 def distinct(sequences: Iterable[str | None]) -> list[str]:
-    """Each sequence once, in the order of first appearance."""
+    """Return each sequence once, in the order of first appearance."""
     return list(dict.fromkeys(sequence for sequence in sequences if sequence is not None))
 
 
 def rows_of(sequences: Sequence[str | None], texts: list[str], vectors: np.ndarray) -> np.ndarray:
-    """The vector of each sequence out of those of the distinct texts; NaN where one is missing."""
+    """Return the vector of each sequence, given those of the distinct ones; NaN for missing ones."""
     if len(texts) == len(sequences):
-        return vectors  # nothing is repeated or missing: no second matrix beside the first
+        return vectors  # nothing is repeated or missing, so no second matrix is needed
     row_of = {text: row for row, text in enumerate(texts)}
     matrix = np.full((len(sequences), vectors.shape[1]), np.nan, dtype=vectors.dtype)
     for row, sequence in enumerate(sequences):
@@ -229,7 +233,7 @@ def rows_of(sequences: Sequence[str | None], texts: list[str], vectors: np.ndarr
 
 
 def column_of(arrays: Iterable[np.ndarray]) -> np.ndarray:
-    """An object array of shape (n_sequences,); the arrays of a user's matrix share no memory."""
+    """Return an object array of shape (n_sequences,), with a copy of each array."""
     rows = [array.copy() for array in arrays]
     column = np.empty(len(rows), dtype=object)
     for row, array in enumerate(rows):

@@ -1,4 +1,4 @@
-"""`ESMContactTransformer`: contact maps, or what summarises them, as features."""
+"""`ESMContactTransformer`: contact maps, or features computed from them."""
 
 from __future__ import annotations
 
@@ -13,56 +13,57 @@ from sklearn_esm._checkpoints._contact_regression import check_has_contacts, fin
 from sklearn_esm._checkpoints._locate import model_label
 from sklearn_esm._contact_features import FEATURES, full_map
 from sklearn_esm._execution._outputs import Contacts
+from sklearn_esm._execution._pieces import Item
 from sklearn_esm._parameters import check_choice
 
 
 class ESMContactTransformer(SequenceTransformer):
-    r"""Predict which residues touch each other in the folded protein, with one of Meta's ESM models.
+    r"""Predict which residues are in contact in the folded protein, with one of Meta's ESM models.
 
-    The numbers are those of fair-esm with ``return_contacts=True``: probabilities that the C-beta
+    The values equal those of fair-esm with ``return_contacts=True``: probabilities that the C-beta
     atoms of two residues are less than 8 angstrom apart, from a logistic regression over the
-    attention maps of every block. fair-esm keeps all the maps of a batch at once; here a few of them
-    exist at a time, and one sequence is run after the other.
+    attention maps of every block. fair-esm keeps all maps of a batch in memory. This class keeps a
+    few of them at a time and runs one sequence after the other.
 
     Parameters
     ----------
     model : str or path-like, default="esm2_t6_8M_UR50D"
-        Which weights, as in :class:`ESMEmbeddingTransformer`. The regression is a small file of its
-        own: it is downloaded like the weights, or lies beside a checkpoint given by its path, as
+        Weights to use, as in :class:`ESMEmbeddingTransformer`. The regression is a small file of its
+        own. It is downloaded with a named model, and must be beside a checkpoint given by its path, as
         ``<stem>-contact-regression.pt``. The ESM-1v models have none.
 
     output : {"map", "features"}, default="map"
-        ``"map"`` gives an object array of symmetric ``(residues, residues)`` probabilities,
-        ``"features"`` seven numbers for each sequence, whatever its length (see Notes).
+        What to return: ``"map"`` for an object array of symmetric ``(residues, residues)``
+        probabilities, ``"features"`` for seven numbers per sequence (see Notes).
 
     overlong : {"error", "truncate"}, default="error"
-        What becomes of a sequence longer than ``max_length``. There are no windows here: a contact
-        of residues that never share a window would be missing.
+        How to handle sequences longer than ``max_length``. There is no ``"window"``, because residues
+        that share no window would have no contact.
 
     max_length : int or None, default=None
-        In residues. None is the model's own limit: 1,022 for ESM-1b, none for ESM-2 and ESM-1, whose
-        time and memory grow with its square.
+        Limit in residues. ``None`` is the model's own limit: 1,022 for ESM-1b, none for ESM-2 and
+        ESM-1. Without a limit, time and memory grow with the square of the length.
 
     invalid : {"error", "unknown", "mask", "drop"}, default="error"
-        What becomes of a character that is no residue: refused, read as X, read as ``<mask>``, or
-        removed.
+        How to handle characters outside ESM's alphabet: raise an error, read them as X, read them as
+        ``<mask>``, or remove them.
 
     missing : {"error", "nan"}, default="error"
-        What becomes of None, NaN, ``pd.NA`` or an empty sequence: refused, or a map of no residues
-        and a row of NaN.
+        How to handle None, NaN, ``pd.NA`` and empty sequences: raise an error, or return a map of no
+        residues or a row of NaN.
 
     device : str or None, default=None
-        ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``; None is the best one present.
+        ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``. ``None`` selects the best one present.
 
     dtype : {"float32", "bfloat16", "float16", "int8"}, default="float32"
-        Arithmetic of the model; maps are float32 always.
+        Arithmetic of the model; maps are always float32.
 
     cache : "memory", path-like or None, default="memory"
-        Where features, or the upper triangles of maps, are kept, as in
-        :class:`ESMEmbeddingTransformer`. A map of 300 residues takes 180 kB.
+        Where to keep features, or the upper triangles of maps, as in
+        :class:`ESMEmbeddingTransformer`. A map of 300 residues needs 180 kB.
 
     n_jobs : int or None, default=None
-        joblib workers. None is 1 outside a ``joblib.parallel_config`` context.
+        Number of joblib workers. ``None`` means 1 unless in a ``joblib.parallel_config`` context.
 
     verbose : bool, default=False
         Show a progress bar.
@@ -73,12 +74,12 @@ class ESMContactTransformer(SequenceTransformer):
         SHA-256 of the checkpoint file.
 
     regression_fingerprint_ : str
-        A hash of the regression's coefficients.
+        Hash of the regression's coefficients.
 
     See Also
     --------
-    ESMEmbeddingTransformer : The hidden states, pooled.
-    ESMLikelihoodTransformer : How plausible the model finds a sequence.
+    ESMEmbeddingTransformer : Return hidden states, pooled.
+    ESMLikelihoodTransformer : Score how plausible a sequence or variant is.
 
     Notes
     -----
@@ -142,15 +143,15 @@ class ESMContactTransformer(SequenceTransformer):
         self.verbose = verbose
 
     def fit(self, X: Any, y: Any = None) -> ESMContactTransformer:
-        """Check parameters and sequences, and look model and regression up; the model is not run.
+        """Check parameters and sequences, and find checkpoint and regression; the model is not run.
 
         Parameters
         ----------
         X : list, array, column or one-column table of sequences
             Strings, Biopython ``SeqRecord`` objects, or fair-esm's ``(label, sequence)`` pairs.
 
-        y : ignored
-            There for scikit-learn.
+        y : None
+            Ignored. Present for API consistency by convention.
 
         Returns
         -------
@@ -160,17 +161,17 @@ class ESMContactTransformer(SequenceTransformer):
         Raises
         ------
         ValueError
-            For a parameter or a sequence that cannot be used, or a model that predicts no contacts.
+            If a parameter or a sequence is invalid, or if the model predicts no contacts.
         TypeError
-            For an input that is not made of sequences.
+            If the input does not contain sequences.
         FileNotFoundError, ConnectionError
-            Where the checkpoint or its regression is neither on this machine nor to be had.
+            If the checkpoint or its regression is not on this machine and cannot be downloaded.
         """
         sequences = self._checked(X, self._accepted)
-        model = self._look_up_model()
-        self._accepted(sequences, model.architecture)
-        regression = find_regression(self.model, model.architecture)
-        self.model_fingerprint_ = model.fingerprint
+        identity = self._identify()
+        self._accepted(sequences, identity.architecture)
+        regression = find_regression(self.model, identity.architecture)
+        self.model_fingerprint_ = identity.fingerprint
         self.regression_fingerprint_ = regression.fingerprint
         self._summarises = self.output == "features"
         self._n_features_out = len(FEATURES) if self._summarises else 1
@@ -187,48 +188,49 @@ class ESMContactTransformer(SequenceTransformer):
         Returns
         -------
         ndarray of shape (n_sequences,), object
-            Of float32 arrays of shape (residues, residues), symmetric, between 0 and 1. With
+            Float32 arrays of shape (residues, residues), symmetric, between 0 and 1. With
             ``output="features"``, an ndarray of shape (n_sequences, 7), float32.
 
         Raises
         ------
         sklearn.exceptions.NotFittedError
-            Before ``fit``.
+            If the estimator is not fitted.
         ValueError
-            For a sequence that cannot be used, or weights or a regression that changed since ``fit``.
+            If a sequence is invalid, or weights or regression have changed since ``fit``.
         """
         check_is_fitted(self)
         sequences = self._checked(X, self._accepted)
-        model = self._fitted_model()
-        sequences = self._accepted(sequences, model.architecture)
-        architecture = model.architecture
+        identity = self._identify_fitted()
+        architecture = identity.architecture
+        sequences = self._accepted(sequences, architecture)
         regression = find_regression(self.model, architecture)
         if regression.fingerprint != self.regression_fingerprint_:
             raise ValueError(
-                f"The contact regression of {model_label(self.model)} is not the one this estimator "
-                "was fitted with. Fit again, or put the former file back."
+                f"The contact regression of {model_label(self.model)} must be the one this estimator "
+                "was fitted with; got another. Fit again, or restore the file."
             )
-        request = self._request(model, Contacts(architecture.layers, regression, self._summarises))
+        request = self._request(identity, Contacts(architecture.layers, regression, self._summarises))
         if self._summarises:
             return self._matrix(request, sequences, [len(FEATURES)])
         texts = distinct(sequences)
-        triangles = (arrays[0] for arrays in self._arrays(request, texts, cached=True))
+        items = [Item(text) for text in texts]
+        triangles = (arrays[0] for arrays in self._arrays(request, items, cached=True))
         maps = {text: full_map(triangle) for text, triangle in zip(texts, triangles, strict=True)}
         nothing = np.empty((0, 0), dtype=np.float32)
         return column_of(nothing if sequence is None else maps[sequence] for sequence in sequences)
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
-        """Names such as ``esm2_t6_8M_UR50D_contacts_count_long``.
+        """Return names such as ``esm2_t6_8M_UR50D_contacts_count_long``.
 
         Parameters
         ----------
-        input_features : ignored
-            There for scikit-learn.
+        input_features : None
+            Ignored. Present for API consistency by convention.
 
         Returns
         -------
         ndarray of shape (n_features,), object
-            With ``output="map"`` the one name of the column of maps.
+            With ``output="map"``, the name of the one column of maps.
         """
         check_is_fitted(self)
         label = model_label(self.model)

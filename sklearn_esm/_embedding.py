@@ -1,4 +1,4 @@
-"""`ESMEmbeddingTransformer`: parameters, validation, and assembling the matrix."""
+"""`ESMEmbeddingTransformer`: hidden states of the model, pooled into one vector per sequence."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_esm._base import SequenceTransformer, column_of, distinct
 from sklearn_esm._cache import MEMORY_CACHE_BYTES
 from sklearn_esm._checkpoints._architecture import Architecture
-from sklearn_esm._checkpoints._fingerprint import Identity
 from sklearn_esm._checkpoints._locate import model_label
 from sklearn_esm._execution._outputs import PooledStates
+from sklearn_esm._execution._pieces import Item
 from sklearn_esm._execution._request import Request
 from sklearn_esm._execution._results import results_of
 from sklearn_esm._parameters import resolve_layers, resolve_poolings
@@ -25,78 +25,74 @@ from sklearn_esm._pooling import Pooling, pooled_width, pooling_name
 class ESMEmbeddingTransformer(SequenceTransformer):
     """Embed protein sequences with one of Meta's ESM language models.
 
-    Every sequence becomes one row: the hidden states of its residues at the chosen layers, pooled.
-    The numbers are fair-esm's, computed without padding, once per distinct sequence.
+    Each sequence becomes one row: the hidden states of its residues at the chosen layers, pooled.
+    The values equal those of fair-esm. They are computed without padding, once per distinct sequence.
 
     Parameters
     ----------
     model : str or path-like, default="esm2_t6_8M_UR50D"
-        Which weights: a model of fair-esm by name (downloaded at the first use, 30 MB for the
-        default one, and shared with fair-esm through torch hub's folder), the bundled
-        ``"esm2_t6_1M_bundled"`` for trying out and testing, or the path of a ``.pt`` checkpoint in
-        fair-esm's format.
+        Weights to use: the name of a fair-esm model, ``"esm2_t6_1M_bundled"`` or the path of a
+        ``.pt`` checkpoint in fair-esm's format. A named model is downloaded at first use (30 MB for
+        the default) to torch hub's folder, which fair-esm uses too. The bundled model is small and
+        meant for trials and tests.
 
     layer : int, list of int or "all", default=-1
-        0 for the token embeddings, 1 to L for the states after that block, negative numbers from
-        the end. A list is concatenated in its order. The model is run up to the highest layer only.
+        Layers to return: 0 for the token embeddings, 1 to L after that block, negative numbers from
+        the end. A list is concatenated in its order. Blocks above the highest layer are not run.
 
     pooling : str, callable, list of them, or None, default="mean"
-        How residues become one vector: ``"mean"``, ``"max"``, ``"min"``, ``"sum"`` or ``"std"``
-        (of the population) over the residues, BOS and EOS left out; the state of ``"bos"`` or
-        ``"eos"``; or a function of a ``(residues, width)`` float32 array that returns as many
-        numbers whatever the length (tried on random states when fitting; its vectors are not
-        cached). A list is concatenated in its order. None gives the residues themselves: an object
-        array of ``(residues, width)`` float32 arrays, which are not cached either.
+        How to reduce the residues to one vector. ``"mean"``, ``"max"``, ``"min"``, ``"sum"`` and
+        ``"std"`` (of the population) reduce over the residues, without BOS and EOS. ``"bos"`` and
+        ``"eos"`` return the state of that token. A function gets a ``(residues, dim)`` float32 array
+        and must return a vector whose size does not depend on the length; ``fit`` calls it once on
+        random states, and its vectors are not cached. A list is concatenated in its order. ``None``
+        returns an object array of ``(residues, dim)`` float32 arrays, which are not cached either.
 
     overlong : {"error", "truncate", "window"}, default="error"
-        What becomes of a sequence longer than ``max_length``. ``"truncate"`` keeps its beginning.
-        ``"window"`` embeds overlapping windows and takes every residue from the window where it
-        lies most central, BOS from the first and EOS from the last, then pools once; it costs about
-        twice the time per residue. Only ESM-1b and ESM-1v have a hard limit (1,022).
+        How to handle sequences longer than ``max_length``. ``"truncate"`` keeps the beginning.
+        ``"window"`` embeds overlapping windows and uses each residue from the window in which it is
+        most central, BOS from the first and EOS from the last; it costs about twice the time per
+        residue. Only ESM-1b and ESM-1v have a hard limit (1,022 residues).
 
     max_length : int or None, default=None
-        In residues. None is the model's own limit: 1,022 for ESM-1b and ESM-1v, none for ESM-2 and
-        ESM-1, whose memory grows with the length alone and whose time with its square.
+        Limit in residues. ``None`` is the model's own limit: 1,022 for ESM-1b and ESM-1v, none for
+        ESM-2 and ESM-1. Without a limit, memory grows with the length and time with its square.
 
     invalid : {"error", "unknown", "mask", "drop"}, default="error"
-        What becomes of a character that is no residue (``*``, ``-``, ``.``, ``J``, digits, inner
-        white space): refused, read as X, read as ``<mask>``, or removed. Residues are the 20
-        standard ones and B, U, Z, O, X, which ESM knows. A mutation such as ``"A24G"`` is always
-        refused.
+        How to handle characters outside ESM's alphabet (``*``, ``-``, ``.``, ``J``, digits, inner
+        white space): raise an error, read them as X, read them as ``<mask>``, or remove them. The
+        alphabet is the 20 standard residues and B, U, Z, O, X. A mutation such as ``"A24G"`` always
+        raises an error.
 
     missing : {"error", "nan"}, default="error"
-        What becomes of None, NaN, ``pd.NA`` or an empty sequence: refused, or a row of NaN (with
-        ``pooling=None`` an array of no residues). Their texts, such as ``"nan"``, are always refused.
+        How to handle None, NaN, ``pd.NA`` and empty sequences: raise an error, or return a row of NaN
+        (an array of no residues with ``pooling=None``). Texts such as ``"nan"`` always raise an error.
 
     device : str or None, default=None
-        ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``; None is the best one present.
+        ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``. ``None`` selects the best one present.
 
     dtype : {"float32", "bfloat16", "float16", "int8"}, default="float32"
-        Arithmetic of the model; the output is float32 always. The half-width types pay on GPUs;
-        most processors are slower with them. float16 is refused where its range is not enough.
-        ``"int8"`` is for processors, and an approximation: linear layers compute with 8-bit
-        integers, in which a model of 150M parameters is about 1.5 times as fast, small
-        ones hardly. How far it is from float32 is best seen on a part of your sequences; another
-        kind of processor gives slightly other vectors. Each process holds integers of its own, a
-        byte a parameter. Where torch has no exact 8-bit product for the processor, it is refused.
+        Arithmetic of the model; the output is always float32. bfloat16 and float16 are faster on GPUs
+        and usually slower on CPUs. ``"int8"`` runs linear layers in 8-bit integers, on CPUs only. It
+        is an approximation: compare it with float32 on a part of your sequences. A model of 150M
+        parameters is about 1.5 times as fast, small models hardly. Each process holds its own copy
+        of the integers, one byte per parameter. Results differ slightly between kinds of CPU.
 
     batch_tokens : int or None, default=None
-        Tokens in one forward pass, which bounds memory; None is chosen for the device. On a
-        processor as many passes run side by side as torch has threads. The result does not depend
-        on it.
+        Tokens in one forward pass, which bounds memory. ``None`` selects a number for the device. On
+        a CPU, as many passes run side by side as torch has threads. The result does not depend on it.
 
     cache : "memory", path-like or None, default="memory"
-        Where pooled vectors are kept, so that clones, cross-validation and searches embed each
-        sequence once. ``"memory"`` is one bounded store per process (512 MiB, the least recently
-        used is forgotten). A folder is shared by processes and outlives them: 4 bytes a number and
-        about 140 for each vector, written batch by batch, so that a killed run loses one batch. It
-        has to be on a disk of the machine itself, and holds no sequence, only their hashes.
+        Where to keep pooled vectors, so that clones, cross-validation and searches embed each
+        sequence once. ``"memory"`` keeps up to 512 MiB per process, and drops the least recently used
+        vectors. A folder is shared by processes and kept between runs; it needs 4 bytes per number
+        and about 140 per vector, and must be on a local disk. A killed run loses at most one batch.
+        The folder contains hashes of the sequences, not the sequences.
 
     n_jobs : int or None, default=None
-        joblib workers that embed batches side by side. None is 1 outside a
-        ``joblib.parallel_config`` context. One process uses every core already: more workers pay
-        where there are several machines. A pooling function runs in the thread that calls
-        ``transform`` unless there are workers.
+        Number of joblib workers. ``None`` means 1 unless in a ``joblib.parallel_config`` context. One
+        process already uses every core, so workers help only across machines. Pooling functions run
+        in the thread that calls ``transform``, or in the workers if there are any.
 
     verbose : bool, default=False
         Show a progress bar.
@@ -117,16 +113,19 @@ class ESMEmbeddingTransformer(SequenceTransformer):
 
     See Also
     --------
-    sklearn_esm.datasets.load_peptides : A small labelled set of peptides to try it on.
+    ESMLikelihoodTransformer : Score how plausible a sequence or variant is.
+    ESMContactTransformer : Predict which residues are in contact.
+    sklearn_esm.datasets.load_peptides : Load a small labelled set of peptides.
 
     Notes
     -----
-    The definition of every number is that of fair-esm 2.0.0 [1]_: the states after the last block
-    are layer-normed in ESM-2, ESM-1b and ESM-1v, those of lower layers are not; ESM-1 has no such
-    norm, and no EOS. Mean pooling over residues is what the authors of ESM use [2]_.
+    All values are defined as in fair-esm 2.0.0 [1]_. States after the last block are layer-normed in
+    ESM-2, ESM-1b and ESM-1v; those of lower layers are not. ESM-1 has no such norm and no EOS. The
+    authors of ESM use mean pooling over residues [2]_.
 
-    The weights are not part of the estimator: a pickle holds its parameters, and finds the
-    checkpoint again by name or path. It is refused where the file has changed since ``fit``.
+    The weights are not part of the estimator. A pickle contains the parameters, and the checkpoint is
+    found again by name or path. If the weights have changed since ``fit``, ``transform`` raises an
+    error.
 
     References
     ----------
@@ -178,15 +177,15 @@ class ESMEmbeddingTransformer(SequenceTransformer):
         self.verbose = verbose
 
     def fit(self, X: Any, y: Any = None) -> ESMEmbeddingTransformer:
-        """Check parameters and sequences, and look the model up; the model is not run.
+        """Check parameters and sequences, and find the checkpoint; the model is not run.
 
         Parameters
         ----------
         X : list, array, column or one-column table of sequences
             Strings, Biopython ``SeqRecord`` objects, or fair-esm's ``(label, sequence)`` pairs.
 
-        y : ignored
-            There for scikit-learn.
+        y : None
+            Ignored. Present for API consistency by convention.
 
         Returns
         -------
@@ -196,20 +195,20 @@ class ESMEmbeddingTransformer(SequenceTransformer):
         Raises
         ------
         ValueError
-            For a parameter or a sequence that cannot be used; the message says which and why.
+            If a parameter or a sequence is invalid.
         TypeError
-            For an input that is not made of sequences.
+            If the input does not contain sequences.
         FileNotFoundError, ConnectionError
-            Where the checkpoint is neither on this machine nor to be had.
+            If the checkpoint is not on this machine and cannot be downloaded.
         """
         sequences = self._checked(X, self._resolve)
-        model = self._look_up_model()
-        architecture = model.architecture
+        identity = self._identify()
+        architecture = identity.architecture
         layers, poolings, n_features = self._resolve(sequences, architecture)
         self.n_layers_ = architecture.layers
         self.embedding_dim_ = architecture.width
         self.layers_ = layers
-        self.model_fingerprint_ = model.fingerprint
+        self.model_fingerprint_ = identity.fingerprint
         self._poolings = poolings
         self._n_features_out = n_features
         return self
@@ -226,24 +225,24 @@ class ESMEmbeddingTransformer(SequenceTransformer):
         -------
         ndarray of shape (n_sequences, n_features), float32
             Row i is sequence i. With ``pooling=None``, an object array of shape (n_sequences,) of
-            float32 arrays of shape (residues, layers x width).
+            float32 arrays of shape (residues, layers x dim).
 
         Raises
         ------
         sklearn.exceptions.NotFittedError
-            Before ``fit``.
+            If the estimator is not fitted.
         ValueError
-            For a sequence that cannot be used, or weights that changed since ``fit``.
+            If a sequence is invalid, or the weights have changed since ``fit``.
         """
         check_is_fitted(self)
         sequences = self._checked(X, self._accepted)
-        model = self._fitted_model()
-        sequences = self._accepted(sequences, model.architecture)
-        reading = self._reading(model, self.layers_, self._poolings)
-        request = self._request(model, reading)
+        identity = self._identify_fitted()
+        sequences = self._accepted(sequences, identity.architecture)
+        output = self._output(self.layers_, self._poolings, identity.architecture)
+        request = self._request(identity, output)
         if not self._poolings:
             return self._residues(request, sequences)
-        return self._matrix(request, sequences, reading.widths * len(reading.layers))
+        return self._matrix(request, sequences, output.widths * len(output.layers))
 
     def precompute(
         self,
@@ -251,26 +250,30 @@ class ESMEmbeddingTransformer(SequenceTransformer):
         layers: int | Sequence[int] | str = "all",
         poolings: str | Sequence[str] | None = None,
     ) -> ESMEmbeddingTransformer:
-        """Run the model once and fill the cache, for a search over layers and poolings after it.
+        """Run the model once and fill the cache, before a search over layers and poolings.
 
-        With ``verbose=True`` a progress bar says how far it is. Stopped and started again, it goes on
-        from the last batch that was kept.
+        Call it again to resume after an interruption; cached batches are not run again.
 
         Parameters
         ----------
         X : list, array, column or one-column table of sequences
-            As for ``fit``, which need not have been called.
+            As for ``fit``, which is not required before.
 
         layers : int, list of int or "all", default="all"
             Layers to keep, as in the parameter ``layer``.
 
         poolings : str, list of str or None, default=None
-            Poolings to keep, by name; None is the estimator's own.
+            Names of poolings to keep. ``None`` keeps the estimator's own.
 
         Returns
         -------
         ESMEmbeddingTransformer
             The estimator itself.
+
+        Raises
+        ------
+        ValueError
+            If a parameter or a sequence is invalid, or if there is no cache or no named pooling.
 
         Examples
         --------
@@ -287,42 +290,44 @@ class ESMEmbeddingTransformer(SequenceTransformer):
             chosen = resolve_poolings(self.pooling if poolings is None else poolings, architecture)
             if self.cache is None or not chosen or not all(isinstance(p, str) for p in chosen):
                 raise ValueError(
-                    f"precompute has nothing to fill with cache={self.cache!r} and poolings "
-                    f"{[pooling_name(p) for p in chosen]}: a cache keeps vectors pooled by name. "
-                    "Pass cache='memory' and poolings such as ['mean', 'max']."
+                    "precompute must have a cache and poolings given by name; got "
+                    f"cache={self.cache!r} and poolings {[pooling_name(p) for p in chosen]}. Set "
+                    "cache='memory' and poolings such as ['mean', 'max']."
                 )
             numbers = resolve_layers(layers, architecture.layers)
             return numbers, chosen, distinct(self._accepted(sequences, architecture))
 
         given = self._checked(X, resolve)
-        model = self._look_up_model()
-        numbers_of_layers, chosen, sequences = resolve(given, model.architecture)
-        size = 4 * len(sequences) * len(numbers_of_layers) * len(chosen) * model.architecture.width
+        identity = self._identify()
+        architecture = identity.architecture
+        chosen_layers, chosen_poolings, sequences = resolve(given, architecture)
+        size = 4 * len(sequences) * len(chosen_layers) * len(chosen_poolings) * architecture.width
         if self.cache == "memory" and size > MEMORY_CACHE_BYTES:
             warnings.warn(
-                f"The vectors to precompute take {size / 2**20:.0f} MiB and the memory cache keeps "
-                f"{MEMORY_CACHE_BYTES / 2**20:.0f} MiB: the first ones will be computed again. "
-                "Pass a folder as cache, or precompute fewer layers or poolings at a time.",
+                f"The vectors to precompute need {size / 2**20:.0f} MiB, and the memory cache keeps "
+                f"{MEMORY_CACHE_BYTES / 2**20:.0f} MiB, so the first ones will be computed again. "
+                "Set cache to a folder, or precompute fewer layers or poolings.",
                 stacklevel=2,
             )
         if sequences:
-            request = self._request(model, self._reading(model, numbers_of_layers, chosen))
-            for _ in results_of(request, sequences, self._source()):
-                pass  # they are in the cache
+            output = self._output(chosen_layers, chosen_poolings, architecture)
+            items = [Item(sequence) for sequence in sequences]
+            for _ in results_of(self._request(identity, output), items, self._source()):
+                pass  # results are stored in the cache
         return self
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
-        """Names such as ``esm2_t6_8M_UR50D_L6_mean_0000``: model, layer, pooling, number.
+        """Return names such as ``esm2_t6_8M_UR50D_L6_mean_0000``: model, layer, pooling, number.
 
         Parameters
         ----------
-        input_features : ignored
-            There for scikit-learn.
+        input_features : None
+            Ignored. Present for API consistency by convention.
 
         Returns
         -------
         ndarray of shape (n_features,), object
-            With ``pooling=None`` the one name of the column of arrays.
+            With ``pooling=None``, the name of the one column of arrays.
         """
         check_is_fitted(self)
         label = model_label(self.model)
@@ -347,19 +352,19 @@ class ESMEmbeddingTransformer(SequenceTransformer):
         width = sum(pooled_width(pooling, architecture.width) for pooling in poolings)
         return layers, poolings, width * len(layers) if poolings else 1
 
-    def _reading(
-        self, model: Identity, layers: Sequence[int], poolings: Sequence[Pooling]
+    def _output(
+        self, layers: Sequence[int], poolings: Sequence[Pooling], architecture: Architecture
     ) -> PooledStates:
-        width = model.architecture.width
-        widths = tuple(pooled_width(pooling, width) for pooling in poolings)
+        widths = tuple(pooled_width(pooling, architecture.width) for pooling in poolings)
         return PooledStates(tuple(layers), tuple(poolings), widths)
 
     def _residues(self, request: Request, sequences: list[str | None]) -> np.ndarray:
         distinct_sequences = distinct(sequences)
         states = {}
-        found = self._arrays(request, distinct_sequences, cached=False)
+        items = [Item(sequence) for sequence in distinct_sequences]
+        found = self._arrays(request, items, cached=False)
         for sequence in reversed(distinct_sequences):
-            layers = found.pop()  # each is given free as soon as it is copied
+            layers = found.pop()  # freed as soon as they are copied
             states[sequence] = np.concatenate(layers, axis=1)  # (residues, layers x width)
         nothing = np.empty((0, len(self.layers_) * self.embedding_dim_), dtype=np.float32)
         return column_of(nothing if sequence is None else states[sequence] for sequence in sequences)

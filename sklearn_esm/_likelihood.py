@@ -1,4 +1,4 @@
-"""`ESMLikelihoodTransformer`: how plausible the model finds sequences, and variants of a reference."""
+"""`ESMLikelihoodTransformer`: how plausible sequences, and variants of a reference, are."""
 
 from __future__ import annotations
 
@@ -14,83 +14,83 @@ from sklearn_esm._checkpoints._architecture import Architecture
 from sklearn_esm._checkpoints._fingerprint import Identity
 from sklearn_esm._checkpoints._locate import model_label
 from sklearn_esm._execution._outputs import LogProbabilities
+from sklearn_esm._execution._pieces import Item
 from sklearn_esm._likelihood_scores import (
     OF_SEQUENCES,
     OF_VARIANTS,
     check_scored,
     check_variants,
     marginals,
-    masked_texts,
+    masked_items,
     resolve_methods,
     varying_positions,
 )
-from sklearn_esm._sequences import SequenceError, clean_sequences, mask_in_turn, scored_positions
+from sklearn_esm._sequences import SequenceError, clean_sequences, scored_positions
 
 
 class ESMLikelihoodTransformer(SequenceTransformer):
-    """Score sequences by how likely one of Meta's ESM models finds their residues.
+    """Score sequences by the likelihood that one of Meta's ESM models gives their residues.
 
-    One column for each method. Those without a reference judge any sequence; those with one judge
-    variants by what they substitute in it, and predict effects of mutations without a single
-    measurement.
+    There is one column per method. Methods without a reference score any sequence. Methods with a
+    reference score variants by their substitutions, and predict the effects of mutations without
+    measurements.
 
     Parameters
     ----------
     model : str or path-like, default="esm2_t6_8M_UR50D"
-        Which weights, as in :class:`ESMEmbeddingTransformer`. For effects of mutations the ESM-1v
-        models were made.
+        Weights to use, as in :class:`ESMEmbeddingTransformer`. The ESM-1v models were trained to
+        predict effects of mutations.
 
     method : str or list of str, default="pseudo-perplexity"
-        With x_i the residues of a sequence x, logarithms to the base e, and probabilities over the
-        whole vocabulary:
+        Score to compute. x_i are the residues of a sequence x, logarithms are natural, and
+        probabilities are normalised over the whole vocabulary:
 
         - ``"pseudo-log-likelihood"``: the sum of log p(x_i | x without x_i), each residue masked in
-          turn. It takes a forward pass for every residue.
-        - ``"pseudo-perplexity"``: exp of minus that sum over the number of residues; 1 is perfect,
-          33 as good as guessing.
+          turn. It needs a forward pass for every residue.
+        - ``"pseudo-perplexity"``: exp of minus that sum divided by the number of residues; 1 is
+          perfect, 33 as good as guessing.
         - ``"log-likelihood"``: the sum of log p(x_i | x), from one pass with nothing masked. The model
-          sees what it predicts, so that only comparisons make sense.
+          sees the residues that it predicts, so use it only to compare sequences.
         - ``"masked-marginals"``: the sum of log p(x_i | r without r_i) - log p(r_i | r without r_i)
-          over the positions where x differs from the ``reference`` r, each masked in turn. It takes a
-          pass for each position that varies in X, whatever the number of variants. 0 is the reference
-          itself, and more is more plausible.
+          over the positions where x differs from the ``reference`` r, each masked in turn. It needs a
+          pass for each position that varies in X, whatever the number of variants. The reference
+          itself scores 0, and more plausible variants score higher.
         - ``"wt-marginals"``: the same from one pass of the reference with nothing masked.
 
     reference : str or None, default=None
-        The sequence, as a rule the wild type, that ``"masked-marginals"`` and ``"wt-marginals"``
-        compare with. Each row of X is a whole sequence of the same length.
+        Sequence, usually the wild type, that ``"masked-marginals"`` and ``"wt-marginals"`` compare
+        with. Each row of X is a whole sequence of the same length.
 
     overlong : {"error", "truncate", "window"}, default="error"
-        What becomes of a sequence longer than ``max_length``. ``"window"`` judges every residue from
-        the one of overlapping windows in which it lies most central.
+        How to handle sequences longer than ``max_length``. ``"window"`` scores each residue in the
+        overlapping window in which it is most central.
 
     max_length : int or None, default=None
-        In residues. None is the model's own limit: 1,022 for ESM-1b and ESM-1v, none for ESM-2 and
-        ESM-1.
+        Limit in residues. ``None`` is the model's own limit: 1,022 for ESM-1b and ESM-1v, none for
+        ESM-2 and ESM-1.
 
     invalid : {"error", "unknown", "mask", "drop"}, default="error"
-        What becomes of a character that is no residue: refused, read as X, read as ``<mask>``, or
-        removed. A ``<mask>`` is no residue: it is not scored.
+        How to handle characters outside ESM's alphabet: raise an error, read them as X, read them as
+        ``<mask>``, or remove them. A ``<mask>`` is not scored.
 
     missing : {"error", "nan"}, default="error"
-        What becomes of None, NaN, ``pd.NA`` or an empty sequence: refused, or a row of NaN.
+        How to handle None, NaN, ``pd.NA`` and empty sequences: raise an error, or return a row of NaN.
 
     device : str or None, default=None
-        ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``; None is the best one present.
+        ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``. ``None`` selects the best one present.
 
     dtype : {"float32", "bfloat16", "float16", "int8"}, default="float32"
-        Arithmetic of the blocks; the head is float32 always.
+        Arithmetic of the blocks; the language-model head is always float32.
 
     batch_tokens : int or None, default=None
-        Tokens in one forward pass, which bounds memory; None is chosen for the device.
+        Tokens in one forward pass, which bounds memory. ``None`` selects a number for the device.
 
     cache : "memory", path-like or None, default="memory"
-        Where log-probabilities are kept, as in :class:`ESMEmbeddingTransformer`: one number for each
-        residue, and for a position of the reference one for each token of the vocabulary. Methods
-        that need the same passes share them.
+        Where to keep log-probabilities, as in :class:`ESMEmbeddingTransformer`: one number per
+        residue, and 25 per position of the reference. Methods that need the same passes share them.
 
     n_jobs : int or None, default=None
-        joblib workers. None is 1 outside a ``joblib.parallel_config`` context.
+        Number of joblib workers. ``None`` means 1 unless in a ``joblib.parallel_config`` context.
 
     verbose : bool, default=False
         Show a progress bar.
@@ -101,24 +101,24 @@ class ESMLikelihoodTransformer(SequenceTransformer):
         The methods in use.
 
     reference_ : str or None
-        The reference as the model reads it.
+        The reference after cleaning and truncation.
 
     model_fingerprint_ : str
         SHA-256 of the checkpoint file.
 
     See Also
     --------
-    ESMEmbeddingTransformer : The hidden states, pooled.
-    ESMContactTransformer : Which residues touch each other.
+    ESMEmbeddingTransformer : Return hidden states, pooled.
+    ESMContactTransformer : Predict which residues are in contact.
 
     Notes
     -----
-    The definitions are those of Meier et al. [1]_, and pseudo-likelihood is that of Salazar et al.
-    [2]_. Scores made with ``--scoring-strategy pseudo-ppl`` of the script that accompanies the former
-    differ: it masks token i, which BOS makes residue i - 1, and reads the probability of residue i.
+    The definitions are those of Meier et al. [1]_; pseudo-likelihood is that of Salazar et al. [2]_.
+    Scores of the script of Meier et al. with ``--scoring-strategy pseudo-ppl`` differ: it masks token
+    i, which is residue i - 1 because of BOS, and reads the probability of residue i.
 
-    As features beside embeddings and the substitutions themselves, in a ridge regression, they are the
-    augmented model of Hsu et al. [3]_.
+    Used as features beside embeddings and one-hot substitutions in a ridge regression, the scores
+    give the augmented model of Hsu et al. [3]_.
 
     References
     ----------
@@ -173,15 +173,15 @@ class ESMLikelihoodTransformer(SequenceTransformer):
         self.verbose = verbose
 
     def fit(self, X: Any, y: Any = None) -> ESMLikelihoodTransformer:
-        """Check parameters, reference and sequences, and look the model up; the model is not run.
+        """Check parameters, reference and sequences, and find the checkpoint; the model is not run.
 
         Parameters
         ----------
         X : list, array, column or one-column table of sequences
             Strings, Biopython ``SeqRecord`` objects, or fair-esm's ``(label, sequence)`` pairs.
 
-        y : ignored
-            There for scikit-learn.
+        y : None
+            Ignored. Present for API consistency by convention.
 
         Returns
         -------
@@ -191,19 +191,19 @@ class ESMLikelihoodTransformer(SequenceTransformer):
         Raises
         ------
         ValueError
-            For a parameter or a sequence that cannot be used, such as a variant of another length
-            than the reference; the message says which and why.
+            If a parameter, the reference or a sequence is invalid, such as a variant whose length is
+            not that of the reference.
         TypeError
-            For an input that is not made of sequences.
+            If the input does not contain sequences.
         FileNotFoundError, ConnectionError
-            Where the checkpoint is neither on this machine nor to be had.
+            If the checkpoint is not on this machine and cannot be downloaded.
         """
         sequences = self._checked(X, self._resolve)
-        model = self._look_up_model()
-        methods, reference = self._resolve(sequences, model.architecture)
+        identity = self._identify()
+        methods, reference = self._resolve(sequences, identity.architecture)
         self.methods_ = methods
         self.reference_ = reference
-        self.model_fingerprint_ = model.fingerprint
+        self.model_fingerprint_ = identity.fingerprint
         self._n_features_out = len(methods)
         return self
 
@@ -218,31 +218,31 @@ class ESMLikelihoodTransformer(SequenceTransformer):
         Returns
         -------
         ndarray of shape (n_sequences, n_methods), float64
-            In double precision, for the difference of two long sequences may be a small one.
+            In double precision, because two long sequences may differ by little.
 
         Raises
         ------
         sklearn.exceptions.NotFittedError
-            Before ``fit``.
+            If the estimator is not fitted.
         ValueError
-            For a sequence that cannot be used, or weights that changed since ``fit``.
+            If a sequence is invalid, or the weights have changed since ``fit``.
         """
         check_is_fitted(self)
         sequences = self._checked(X, self._accepted)
-        model = self._fitted_model()
-        sequences = self._accepted(sequences, model.architecture)
+        identity = self._identify_fitted()
+        sequences = self._accepted(sequences, identity.architecture)
         self._check(sequences, self.methods_, self.reference_)
         texts = distinct(sequences)
-        scores = self._scores(model, texts)  # (distinct sequences,) each
+        scores = self._scores(identity, texts)  # (distinct sequences,) each
         return rows_of(sequences, texts, np.stack([scores[method] for method in self.methods_], axis=1))
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
-        """Names such as ``esm2_t6_8M_UR50D_pseudo-perplexity``.
+        """Return names such as ``esm2_t6_8M_UR50D_pseudo-perplexity``.
 
         Parameters
         ----------
-        input_features : ignored
-            There for scikit-learn.
+        input_features : None
+            Ignored. Present for API consistency by convention.
 
         Returns
         -------
@@ -274,9 +274,11 @@ class ESMLikelihoodTransformer(SequenceTransformer):
             (reference,) = self._accepted(cleaned, architecture)
         except (SequenceError, TypeError) as error:
             kind = TypeError if isinstance(error, TypeError) else ValueError
-            raise kind(f"The reference cannot be used. {error}") from error
+            raise kind(f"reference must be a sequence of residues. {error}") from error
         if reference is None:
-            raise ValueError("The reference is empty. Pass the wild-type sequence, or None.")
+            raise ValueError(
+                "reference must not be empty. Set it to the wild-type sequence, or to None."
+            )
         return reference
 
     def _check(self, sequences: list[str | None], methods: Sequence[str], reference: str | None) -> None:
@@ -285,44 +287,43 @@ class ESMLikelihoodTransformer(SequenceTransformer):
         if reference is not None and any(method in OF_VARIANTS for method in methods):
             check_variants(sequences, reference)
 
-    def _scores(self, model: Identity, texts: list[str]) -> dict[str, np.ndarray]:
-        """The score of each distinct sequence by each method that is wanted or stands under one."""
+    def _scores(self, identity: Identity, sequences: list[str]) -> dict[str, np.ndarray]:
+        """Return the scores of distinct sequences by each method in use, ``(sequences,)`` float64."""
         scores = {}
         wanted = set(self.methods_)
         if "log-likelihood" in wanted:
-            scores["log-likelihood"] = self._sums(model, [[text] for text in texts])
+            scores["log-likelihood"] = self._sums(identity, [[Item(sequence)] for sequence in sequences])
         if wanted & {"pseudo-log-likelihood", "pseudo-perplexity"}:
-            longest = self._longest(model)
-            sums = self._sums(model, [masked_texts(text, longest) for text in texts])
-            residues = np.array([len(scored_positions(text)) for text in texts])  # (distinct,)
+            longest = self._longest(identity)
+            sums = self._sums(identity, [masked_items(sequence, longest) for sequence in sequences])
+            residues = np.array([len(scored_positions(sequence)) for sequence in sequences])
             scores["pseudo-log-likelihood"] = sums
             scores["pseudo-perplexity"] = np.exp(-sums / residues)
-        reference = self.reference_ or ""  # no method wants it where there is none
         for method in OF_VARIANTS:
-            if method in wanted:
-                tables = self._tables(model, texts, reference, masked=method == "masked-marginals")
-                scores[method] = marginals(texts, reference, tables)
+            if method in wanted and self.reference_ is not None:
+                tables = self._tables(identity, sequences, self.reference_, method)
+                scores[method] = marginals(sequences, self.reference_, tables)
         return scores
 
-    def _sums(self, model: Identity, pieces: list[list[str]]) -> np.ndarray:
-        """The sum of the log-probabilities of all pieces of each sequence, (sequences,) float64."""
-        request = self._request(model, LogProbabilities(model.architecture.layers, False))
-        texts = [text for some in pieces for text in some]
-        found = iter(self._arrays(request, texts, cached=True))
-        return np.array([sum(next(found)[0].sum(dtype=np.float64) for _ in some) for some in pieces])
+    def _sums(self, identity: Identity, items_of: list[list[Item]]) -> np.ndarray:
+        """Return the sum of all log-probabilities of each sequence, ``(sequences,)`` float64."""
+        request = self._request(identity, LogProbabilities(identity.architecture.layers, False))
+        items = [item for some in items_of for item in some]
+        found = iter(self._arrays(request, items, cached=True))
+        return np.array([sum(next(found)[0].sum(dtype=np.float64) for _ in some) for some in items_of])
 
     def _tables(
-        self, model: Identity, texts: list[str], reference: str, *, masked: bool
+        self, identity: Identity, sequences: list[str], reference: str, method: str
     ) -> dict[int, np.ndarray]:
-        """Log-probabilities of every residue at the positions of the reference that vary."""
-        varying = varying_positions(texts, reference)
-        request = self._request(model, LogProbabilities(model.architecture.layers, True))
-        if masked:
-            copies = [mask_in_turn(reference, [position]) for position in varying]
-            found = self._arrays(request, copies, cached=True)
+        """Return ``(25,)`` log-probabilities for each position of the reference that varies."""
+        varying = varying_positions(sequences, reference)
+        request = self._request(identity, LogProbabilities(identity.architecture.layers, True))
+        if method == "masked-marginals":
+            items = [Item(reference, (position,)) for position in varying]
+            found = self._arrays(request, items, cached=True)
             return {position: arrays[0] for position, arrays in zip(varying, found, strict=True)}
         if not varying:
             return {}
-        ((array,),) = self._arrays(request, [reference], cached=True)
+        ((array,),) = self._arrays(request, [Item(reference)], cached=True)
         positions = scored_positions(reference)
         return dict(zip(positions, array.reshape(len(positions), -1), strict=True))

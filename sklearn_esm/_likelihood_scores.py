@@ -1,4 +1,4 @@
-"""Which texts each method of likelihood needs, and how log-probabilities become scores; numpy alone."""
+"""What each likelihood method needs from the model, and how log-probabilities become scores."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from sklearn_esm._execution._pieces import Item
 from sklearn_esm._sequences import (
     MASK,
     SequenceError,
-    mask_in_turn,
     residue_codes,
     scored_positions,
     shorten,
@@ -20,8 +20,8 @@ OF_SEQUENCES = ("pseudo-perplexity", "pseudo-log-likelihood", "log-likelihood")
 OF_VARIANTS = ("masked-marginals", "wt-marginals")
 METHODS = (*OF_SEQUENCES, *OF_VARIANTS)
 
-# residues run for one entry of the cache: what a kill may lose, and a fraction of a minute's work
-_TOGETHER = 4096
+# residues read for one cache entry, which is also what a kill may lose
+_ENTRY_RESIDUES = 4096
 
 
 def resolve_methods(method: Any, reference: str | None) -> list[str]:
@@ -52,14 +52,14 @@ def resolve_methods(method: Any, reference: str | None) -> list[str]:
     return given
 
 
-def masked_texts(sequence: str, window_length: int | None) -> list[str]:
-    """Texts that mask each residue of a sequence once, each some thousand residues' work."""
-    pass_length = min(len(sequence), window_length or len(sequence))
-    together = max(1, _TOGETHER // pass_length)
+def masked_items(sequence: str, window_length: int | None) -> list[Item]:
+    """Return items that mask each residue of a sequence once."""
+    length = min(len(sequence), window_length or len(sequence))
+    size = max(1, _ENTRY_RESIDUES // length)
     positions = scored_positions(sequence)
     return [
-        mask_in_turn(sequence, positions[first : first + together])
-        for first in range(0, len(positions), together)
+        Item(sequence, tuple(positions[first : first + size]))
+        for first in range(0, len(positions), size)
     ]
 
 

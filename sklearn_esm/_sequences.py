@@ -1,13 +1,10 @@
 """Every input form becomes clean sequences here; the ``invalid`` and ``missing`` policies.
 
 A clean sequence holds upper-case residues and ``MASK`` only, one character per residue. Anything
-that takes sequences from a user may call :func:`clean_sequences`, and should do so first. Where
-positions are to be masked in turn, they are put in lower case (:func:`mask_in_turn`), so that a text
-is all that the model, a worker or a cache needs to know.
+that takes sequences from a user may call :func:`clean_sequences`, and should do so first.
 """
 
 import re
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -93,25 +90,6 @@ def clean_sequences(X: Any, *, invalid: str, missing: str, model: str) -> list[s
     return [_clean(item, row, invalid, missing, model) for row, item in enumerate(items_of(X))]
 
 
-def mask_in_turn(sequence: str, positions: Sequence[int]) -> str:
-    """Return the sequence with some positions in lower case: one copy for each, masked there.
-
-    Examples
-    --------
-    >>> mask_in_turn("MKTAY", [1, 4])
-    'MkTAy'
-    """
-    letters = list(sequence)
-    for position in positions:
-        letters[position] = letters[position].lower()
-    return "".join(letters)
-
-
-def masked_in_turn(text: str) -> list[int]:
-    """Return the positions in lower case; none where the sequence itself is to be run."""
-    return [position for position, letter in enumerate(text) if letter.islower()]
-
-
 def scored_positions(sequence: str) -> list[int]:
     """Return where a sequence has a residue, not ``MASK``."""
     return [position for position, residue in enumerate(sequence) if residue != MASK]
@@ -120,13 +98,6 @@ def scored_positions(sequence: str) -> list[int]:
 def residue_codes(sequence: str) -> np.ndarray:
     """Return the place of each residue in ``RESIDUES``, ``(residues,)``; ``MASK`` has the one after."""
     return _CODES[np.frombuffer(sequence.encode("ascii"), dtype=np.uint8)]
-
-
-def residues_run(text: str) -> int:
-    """Return how many residues the model reads for a text: its length, times its copies."""
-    if text.isupper():  # quick, and true of nearly all
-        return len(text)
-    return len(text) * max(1, len(masked_in_turn(text)))
 
 
 def shorten(sequence: str, width: int = 20) -> str:

@@ -77,7 +77,7 @@ def in_this_thread(monkeypatch):
     """Run every pass in the thread of the test, where torch can be watched."""
     monkeypatch.setattr(_results, "iterate_in_background", lambda produce: produce(Stop()))
     monkeypatch.setattr(
-        _workers, "side_by_side", lambda run, units, *_: ((unit, run(unit)) for unit in units)
+        _workers, "run_side_by_side", lambda run, batches, *_: ((batch, run(batch)) for batch in batches)
     )
 
 
@@ -103,7 +103,7 @@ def cache(request, folder):
 @pytest.fixture
 def runs(monkeypatch):
     """What reaches the model in this process, by the function of the engine: lists that grow."""
-    texts = {"run_unit": [], "log_probabilities": [], "contact_map": []}
+    texts = {"hidden_states": [], "log_probabilities": [], "contact_map": []}
     for name in texts:
         _watch(monkeypatch, name, texts[name])
     return texts
@@ -112,14 +112,14 @@ def runs(monkeypatch):
 @pytest.fixture
 def embedded(runs):
     """The sequences whose states are computed in this process: a list that grows with every one."""
-    return runs["run_unit"]
+    return runs["hidden_states"]
 
 
 def _watch(monkeypatch, name, texts):
     run = getattr(_engine, name)
 
     def counting(model, given, *rest):
-        texts.extend([given] if isinstance(given, str) else given.sequences)
+        texts.extend([given] if isinstance(given, str) else given)
         return run(model, given, *rest)
 
     monkeypatch.setattr(_engine, name, counting)

@@ -333,6 +333,8 @@ def _sound_vectors(database: sqlite3.Connection, digests: Sequence[bytes]) -> di
 def _digest(key: Key) -> bytes:
     # the fingerprint is the database's name
     text = f"{key.dtype} {key.layer} {key.pooling} {key.window} {key.sequence}"
+    if key.masked:
+        text += f" {key.masked}"
     return hashlib.blake2b(text.encode(), digest_size=32).digest()
 
 

@@ -13,8 +13,8 @@ from sklearn_esm._locks import fork_safe_lock
 class Key(NamedTuple):
     """Everything a pooled vector depends on, and nothing it does not, such as batch or device.
 
-    ``window`` is 0 where the sequence was embedded whole. A truncated sequence is the shorter
-    sequence.
+    ``window`` is 0 if the sequence was embedded whole. A truncated sequence is the shorter sequence.
+    ``masked`` are the positions that are masked in turn; none if the sequence is run as it is.
     """
 
     fingerprint: str
@@ -23,6 +23,7 @@ class Key(NamedTuple):
     pooling: str
     window: int
     sequence: str
+    masked: tuple[int, ...] = ()
 
 
 class CacheInfo(NamedTuple):

@@ -82,4 +82,4 @@ class MemoryCache:
 
 
 def _size(key: Key, vector: np.ndarray) -> int:
-    return vector.nbytes + len(key.sequence) + _ENTRY_OVERHEAD
+    return vector.nbytes + len(key.sequence) + 8 * len(key.masked) + _ENTRY_OVERHEAD

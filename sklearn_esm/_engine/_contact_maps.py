@@ -1,8 +1,7 @@
-"""Contact maps: the attention maps of every block, taken in as they come, under a regression.
+"""Contact maps: a regression over the attention maps of every block, added up map by map.
 
-fair-esm keeps all maps, ``layers x heads x T x T``, and computes with several copies of them. The
-regression is linear, and so is everything before it but the correction of each map, which is of rank
-one: the sum can be made map by map, and a few of them at a time is all that exists.
+fair-esm keeps all maps, ``layers x heads x T x T``, and several copies of them. The regression is
+linear, and the correction of each map has rank one, so a few maps at a time are enough.
 """
 
 from __future__ import annotations
@@ -18,12 +17,12 @@ from sklearn_esm._engine._tokens import tokenise
 
 @isolated
 def contact_map(model: PackedModel, sequence: str, weights: np.ndarray, bias: float) -> np.ndarray:
-    """Probabilities of contact, as fair-esm gives them with ``return_contacts=True``.
+    """Return probabilities of contact, equal to fair-esm's with ``return_contacts=True``.
 
     Parameters
     ----------
     model : PackedModel
-        The model, every block of which is run.
+        The loaded model; every block is run.
     sequence : str
         A clean sequence.
     weights : ndarray of shape (layers x heads,), float32
@@ -34,7 +33,7 @@ def contact_map(model: PackedModel, sequence: str, weights: np.ndarray, bias: fl
     Returns
     -------
     ndarray of shape (residues, residues), float32
-        Symmetric to the bit.
+        Exactly symmetric.
 
     Notes
     -----
@@ -44,8 +43,8 @@ def contact_map(model: PackedModel, sequence: str, weights: np.ndarray, bias: fl
     """
     weights_of_maps = torch.from_numpy(weights).to(model.device)  # (layers x heads,)
     inner = slice(1, -1) if model.architecture.has_eos else slice(1, None)  # the residues
-    # half of the logits
     shape = (len(sequence), len(sequence))
+    # half of the logits, because the regression reads A + A^T
     half = torch.zeros(shape, dtype=torch.float32, device=model.device)  # (residues, residues)
     seen = 0
 
@@ -61,6 +60,6 @@ def contact_map(model: PackedModel, sequence: str, weights: np.ndarray, bias: fl
         half.addmm_(shares.T, sums, alpha=-1)
 
     model.observe_attention(tokenise([sequence], model.architecture), add)
-    # added to its own transpose, so that rounding cannot make it asymmetric
+    # added to its transpose, so that rounding keeps it symmetric
     logits = half + half.T + bias  # (residues, residues)
     return logits.sigmoid_().cpu().numpy()

@@ -1,4 +1,4 @@
-"""Loaded models, shared by the whole process, so that no estimator ever holds weights."""
+"""Loaded models, shared by the whole process; estimators never hold weights."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sklearn_esm._locks import fork_safe_lock
 if TYPE_CHECKING:
     from sklearn_esm._engine import PackedModel
 
-# a search over models keeps the two latest; the tensors of older ones are only mapped files
+# enough for a search over models; loading one again only maps its file
 MAX_MODELS = 2
 
 _models: OrderedDict[tuple[FileState, str, str, str], PackedModel] = OrderedDict()
@@ -20,17 +20,17 @@ _lock = fork_safe_lock()
 
 
 def loaded_model(identity: Identity, device: str, dtype: str) -> PackedModel:
-    """Return the model of a checkpoint on a device, read at the first call and shared after it.
+    """Return the model of a checkpoint on a device, loaded at the first call and then shared.
 
     Raises
     ------
     ValueError
-        If the file was replaced since it was identified.
+        If the file was replaced after it was identified.
     """
     from sklearn_esm._engine import PackedModel
 
-    # not by content alone: the model is mapped from this very file, which may be overwritten in
-    # place while a copy of it, or its backup put back, has the former fingerprint
+    # the state is in the key because the model is mapped from this very file: a copy with the same
+    # fingerprint stays intact when this file is overwritten
     key = (identity.state, identity.fingerprint, device, dtype)
     with _lock:
         if key not in _models:
@@ -45,14 +45,14 @@ def loaded_model(identity: Identity, device: str, dtype: str) -> PackedModel:
 
 
 def resolve_device(device: str | None, dtype: str) -> str:
-    """The device to use: the one named, or the best one present where ``device`` is None.
+    """Return the device to use: the one named, or the best one present if ``device`` is None.
 
-    For ``dtype="int8"`` that is the processor: the integer layers run nowhere else.
+    For ``dtype="int8"`` that is the CPU, because the integer layers run only there.
 
     Raises
     ------
     ValueError
-        Where the device named is not present on this machine.
+        If the device named is not present on this machine.
     """
     import torch
 
@@ -71,8 +71,9 @@ def resolve_device(device: str | None, dtype: str) -> str:
     }[kind]
     if int(number or 0) >= present:
         raise ValueError(
-            f"device={device!r} is not present: torch sees {torch.cuda.device_count()} CUDA devices "
-            f"and {'an' if torch.backends.mps.is_available() else 'no'} MPS device. "
-            "Pass device=None to take the best one present."
+            f"device must be present on this machine; got {device!r}, and torch finds "
+            f"{torch.cuda.device_count()} CUDA devices and "
+            f"{'an' if torch.backends.mps.is_available() else 'no'} MPS device. Set device=None to use "
+            "the best one present."
         )
     return device

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from sklearn_esm._cache import Key
 from sklearn_esm._execution._models import resolve_device
-from sklearn_esm._execution._outputs import CacheName, Reading
+from sklearn_esm._execution._outputs import CacheName, Output
+from sklearn_esm._execution._pieces import Item
 
-# tokens in a forward pass: few enough for a processor's cache, many enough to fill a GPU
+# tokens in a forward pass: few enough for the cache of a CPU, many enough to fill a GPU
 BATCH_TOKENS = {"cpu": 512, "mps": 8192, "cuda": 32768}
 
 
@@ -16,12 +17,12 @@ BATCH_TOKENS = {"cpu": 512, "mps": 8192, "cuda": 32768}
 class Request:
     """What to compute, and everything a worker process needs for it; a few hundred bytes.
 
-    ``model`` is a name, which each machine looks up for itself, or an absolute path.
+    ``model_name`` is a name, which each machine looks up for itself, or an absolute path.
     """
 
-    model: str
+    model_name: str
     fingerprint: str
-    reading: Reading
+    output: Output
     device: str | None
     dtype: str
     window_length: int | None
@@ -31,10 +32,11 @@ class Request:
         return self.batch_tokens or BATCH_TOKENS[self.planned_device().split(":")[0]]
 
     def planned_device(self) -> str:
-        """Return the device the batches are planned for, which only the workers may have."""
+        """Return the device that batches are planned for; only the workers may have it."""
         return self.device or resolve_device(None, self.dtype)
 
-    def key(self, name: CacheName, sequence: str) -> Key:
+    def key(self, name: CacheName, item: Item) -> Key:
+        sequence, masked = item
         windowed = self.window_length is not None and len(sequence) > self.window_length
         window = self.window_length if windowed else 0
-        return Key(self.fingerprint, self.dtype, *name, window or 0, sequence)
+        return Key(self.fingerprint, self.dtype, *name, window or 0, sequence, masked)

@@ -1,7 +1,7 @@
-"""Forward passes side by side on a CPU, each in a thread of its own with one core to itself.
+"""Run batches side by side on a CPU, each in a thread that uses one core.
 
-Two batches on a core each are done sooner than two batches in turn on both cores: there, each
-operation ends with one core waiting for the other, and small ones are not divided at all. No pass
+Two batches on one core each finish sooner than two batches in turn on both cores: there, at the end
+of each operation one core waits for the other, and small operations are not divided at all. No batch
 runs in the caller's thread, whose torch settings (autocast, default device) would change the result.
 """
 
@@ -13,19 +13,17 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from joblib import cpu_count
 
 from sklearn_esm._background import Stop
-
-if TYPE_CHECKING:
-    from sklearn_esm._engine import Unit
+from sklearn_esm._execution._pieces import Batch
 
 T = TypeVar("T")
 
-_AHEAD = 2  # units for each lane, the one it works on among them
-_POLL = 0.1  # seconds between two looks at whether the caller still waits
+_QUEUED = 2  # batches for each thread, including the one that is running
+_POLL = 0.1  # seconds between two checks whether the caller still waits
 
 
 def torch_threads() -> int | None:
@@ -34,36 +32,36 @@ def torch_threads() -> int | None:
     return None if torch is None else torch.get_num_threads()
 
 
-def lanes(device: str, threads: int | None) -> int:
-    """Return how many units run at a time: on a CPU one for each of torch's threads."""
+def batches_at_a_time(device: str, threads: int | None) -> int:
+    """Return how many batches run side by side: on a CPU one for each of torch's threads."""
     import torch
 
-    # a number of threads can be set for one thread alone only where torch is built on OpenMP
+    # only a torch built on OpenMP can set the number of threads for one thread alone
     if device != "cpu" or not torch.backends.openmp.is_available():
         return 1
     return threads or torch.get_num_threads()
 
 
-def side_by_side(
-    run: Callable[[Unit], T], units: Iterable[Unit], count: int, threads: int | None, stop: Stop
-) -> Iterator[tuple[Unit, T]]:
-    """Yield each unit and what ``run`` returns for it, as they are done, computed in ``count`` lanes.
+def run_side_by_side(
+    run: Callable[[Batch], T], batches: Iterable[Batch], count: int, threads: int | None, stop: Stop
+) -> Iterator[tuple[Batch, T]]:
+    """Yield each batch and what ``run`` returns for it, as they finish, computed in ``count`` threads.
 
-    A unit that is ``wide`` runs alone, with all ``threads`` of torch. If the caller has stopped, units
-    that are running are not waited for.
+    A ``wide`` batch runs alone, with all ``threads`` of torch. After a stop, batches that are running
+    are not waited for.
     """
     pool = None
-    running: dict[Future[T], Unit] = {}
+    running: dict[Future[T], Batch] = {}
     try:
-        for unit in units:
-            if unit.wide or count == 1:
+        for batch in batches:
+            if batch.wide or count == 1:
                 yield from _finished(running, 0, stop)
-                running[_submit_wide(run, unit, threads)] = unit
-                yield from _finished(running, 0 if unit.wide else 1, stop)
+                running[_submit_wide(run, batch, threads)] = batch
+                yield from _finished(running, 0 if batch.wide else 1, stop)
                 continue
-            pool = pool or _open_lanes(count)
-            running[pool.submit(run, unit)] = unit
-            yield from _finished(running, _AHEAD * count, stop)
+            pool = pool or _start_threads(count)
+            running[pool.submit(run, batch)] = batch
+            yield from _finished(running, _QUEUED * count, stop)
         yield from _finished(running, 0, stop)
     finally:
         for future in running:
@@ -74,13 +72,13 @@ def side_by_side(
             pool.shutdown(wait=not stop.requested)
 
 
-def run_alone(run: Callable[[Unit], T], unit: Unit) -> T:
-    """Return ``run(unit)``, called in a thread of its own with every core torch uses."""
-    return _submit_wide(run, unit, torch_threads()).result()
+def run_alone(run: Callable[[Batch], T], batch: Batch) -> T:
+    """Return ``run(batch)``, called in a thread of its own with every core that torch uses."""
+    return _submit_wide(run, batch, torch_threads()).result()
 
 
-def _finished(running: dict[Future[T], Unit], at_most: int, stop: Stop) -> Iterator[tuple[Unit, T]]:
-    """Yield what is done by now, and wait for more until no more than ``at_most`` are left."""
+def _finished(running: dict[Future[T], Batch], at_most: int, stop: Stop) -> Iterator[tuple[Batch, T]]:
+    """Yield what is done, and wait until at most ``at_most`` batches are left."""
     error: BaseException | None = None
     while running:
         stop.check()
@@ -89,14 +87,14 @@ def _finished(running: dict[Future[T], Unit], at_most: int, stop: Stop) -> Itera
         if not done and not waiting:
             break
         for future in done:
-            unit = running.pop(future)
+            batch = running.pop(future)
             if future.cancelled():
                 continue
             failure = future.exception()
             if failure is None:
-                yield unit, future.result()
+                yield batch, future.result()
                 continue
-            # what the other lanes have begun is finished first, so that it is not lost
+            # other threads finish what they have begun, so that it is not lost
             error = error or failure
             for other in running:
                 other.cancel()
@@ -104,44 +102,44 @@ def _finished(running: dict[Future[T], Unit], at_most: int, stop: Stop) -> Itera
         raise error
 
 
-def _open_lanes(count: int) -> ThreadPoolExecutor:
-    """Start threads with one thread of torch each."""
+def _start_threads(count: int) -> ThreadPoolExecutor:
+    """Start threads in each of which torch uses one core."""
     import torch
 
     threads = torch.get_num_threads()
     pool = ThreadPoolExecutor(count, thread_name_prefix="sklearn-esm")
-    begun = threading.Barrier(count + 1)
+    started = threading.Barrier(count + 1)
 
-    def narrow() -> None:
+    def use_one_core() -> None:
         _use_threads(1)
-        begun.wait()
+        started.wait()
 
     try:
         for _ in range(count):
-            pool.submit(narrow)
-        begun.wait()
-    except BaseException:  # no thread can be started: nobody must wait for the others
-        begun.abort()
+            pool.submit(use_one_core)
+        started.wait()
+    except BaseException:  # a thread could not be started, so the others must not wait for it
+        started.abort()
         pool.shutdown()
         raise
-    # it set what threads of the user's that begin later get, too: put that back
+    # also the default of the user's later threads, so it is restored
     torch.set_num_threads(threads)
     return pool
 
 
-def _submit_wide(run: Callable[[Unit], T], unit: Unit, threads: int | None) -> Future[T]:
-    """Run a unit in a thread that is kept, because OpenMP starts threads anew for each new thread."""
+def _submit_wide(run: Callable[[Batch], T], batch: Batch, threads: int | None) -> Future[T]:
+    """Run a batch in a thread that is kept, because OpenMP starts new threads for each new thread."""
 
     def run_wide() -> T:
-        # OpenMP's threads do not exist in a forked process, and more than one would wait for them
+        # OpenMP's threads do not exist in a forked process, which would wait for them for ever
         _use_threads(1 if _forked else threads)
-        return run(unit)
+        return run(batch)
 
     return _wide.submit(run_wide)
 
 
 def _use_threads(number: int | None) -> None:
-    """Have torch use so many threads in the thread that calls; None is torch's own choice."""
+    """Set how many threads torch uses in the calling thread; None leaves torch's choice."""
     import torch
 
     # get_num_threads also sets the thread up, which would undo set_num_threads later
@@ -150,8 +148,8 @@ def _use_threads(number: int | None) -> None:
 
 
 @contextmanager
-def cores_taken() -> Iterator[None]:
-    """Wait until as many cores are free as torch has threads here; more at a time would be slower.
+def take_cores() -> Iterator[None]:
+    """Wait until as many cores are free as torch uses in this thread; more threads would be slower.
 
     Raises
     ------
@@ -162,16 +160,16 @@ def cores_taken() -> Iterator[None]:
 
     if _forked_during_a_pass:
         raise RuntimeError(
-            "This process was forked while a thread of its parent was running an ESM model, so torch's "
-            "locks may be held for ever here. Start processes with 'spawn' or 'forkserver', or use "
-            "joblib's 'loky' backend."
+            "This process was forked while its parent was running an ESM model, so torch's locks may be "
+            "held here for ever. Start processes with 'spawn' or 'forkserver', or use joblib's 'loky' "
+            "backend."
         )
     number = min(torch.get_num_threads(), _cores.count)
     _cores.take(number)
     try:
         yield
     finally:
-        _cores.give_back(number)
+        _cores.release(number)
 
 
 class _Cores:
@@ -184,14 +182,14 @@ class _Cores:
             self._changed.wait_for(lambda: self.free >= number)
             self.free -= number
 
-    def give_back(self, number: int) -> None:
+    def release(self, number: int) -> None:
         with self._changed:
             self.free += number
             self._changed.notify_all()
 
 
 def _new_wide() -> ThreadPoolExecutor:
-    # threads are started when all others are busy: `cores_taken` lets few run at a time
+    # threads are started when all others are busy, and `take_cores` lets few run at a time
     return ThreadPoolExecutor(cpu_count(), thread_name_prefix="sklearn-esm-wide")
 
 
@@ -201,8 +199,8 @@ _forked_during_a_pass = False
 _forked = False
 
 
-def _begin_anew_in_child() -> None:
-    # the threads that had taken cores do not exist in the child, and will not give them back
+def _reset_in_child() -> None:
+    # the threads that had taken cores do not exist in the child, so nobody would release them
     global _cores, _wide, _forked, _forked_during_a_pass
     _forked = True
     _forked_during_a_pass = _forked_during_a_pass or _cores.free < _cores.count
@@ -210,4 +208,4 @@ def _begin_anew_in_child() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_begin_anew_in_child)
+    os.register_at_fork(after_in_child=_reset_in_child)

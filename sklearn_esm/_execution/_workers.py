@@ -1,4 +1,4 @@
-"""Run units of sequences through the model, in threads of this process or in joblib's workers."""
+"""Run batches through the model, in threads of this process or in joblib's workers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from joblib import effective_n_jobs
 from sklearn.utils.parallel import Parallel, delayed
@@ -16,32 +16,37 @@ from sklearn_esm._background import Stop
 from sklearn_esm._checkpoints._fingerprint import Identity, identify
 from sklearn_esm._checkpoints._locate import find_checkpoint
 from sklearn_esm._execution._models import loaded_model, resolve_device
-from sklearn_esm._execution._out_of_memory import within_memory
-from sklearn_esm._execution._outputs import Result
+from sklearn_esm._execution._outputs import Parts, Result
+from sklearn_esm._execution._passes import run_in_passes
+from sklearn_esm._execution._pieces import Batch, cut
 from sklearn_esm._execution._request import Request
-from sklearn_esm._execution._threads import cores_taken, lanes, run_alone, side_by_side, torch_threads
+from sklearn_esm._execution._threads import (
+    batches_at_a_time,
+    run_alone,
+    run_side_by_side,
+    take_cores,
+    torch_threads,
+)
 
-if TYPE_CHECKING:
-    from sklearn_esm._engine import Unit
-
-_DAMAGED = "The weights are damaged: download or copy the checkpoint again."
-_WIDER = {
+_DAMAGED = "The weights are damaged. Download or copy the checkpoint again."
+_REMEDIES = {
     "float32": _DAMAGED,
     "int8": _DAMAGED,
-    "bfloat16": "Pass dtype='float32'.",
-    "float16": "Pass dtype='bfloat16' or 'float32', which reach further.",
+    "bfloat16": "Set dtype='float32'.",
+    "float16": "Set dtype='bfloat16' or 'float32', which have a larger range.",
 }
 
 
 class Workers:
-    """What runs the units of a request: threads of this process, or joblib's workers.
+    """What runs the batches of a request: threads of this process, or joblib's workers.
 
-    Made in the caller's thread, because joblib's contexts and torch's thread counts are kept by thread.
+    Must be created in the caller's thread, because joblib's contexts and torch's thread counts belong
+    to a thread.
 
     Parameters
     ----------
     n_jobs : int or None
-        As joblib reads it.
+        Number of joblib workers.
     """
 
     def __init__(self, n_jobs: int | None) -> None:
@@ -57,32 +62,33 @@ class Workers:
                 self._returns_lists = True
 
     @property
-    def elsewhere(self) -> bool:
-        """Whether joblib's workers run the units, and call the user's functions there."""
+    def use_joblib(self) -> bool:
+        """Whether joblib's workers run the batches, and call the user's functions there."""
         return self._parallel is not None
 
-    def lanes(self, request: Request) -> int:
-        """Return how many units run at a time in this process."""
-        return lanes(request.planned_device(), self._threads)
+    def batches_at_a_time(self, request: Request) -> int:
+        """Return how many batches run side by side in each process."""
+        return batches_at_a_time(request.planned_device(), self._threads)
 
     def run(
-        self, request: Request, units: Iterable[Unit], stop: Stop
-    ) -> Iterator[tuple[Unit, list[Result]]]:
-        """Yield each unit with its results as they are done."""
+        self, request: Request, batches: Iterable[Batch], stop: Stop
+    ) -> Iterator[tuple[Batch, list[Result]]]:
+        """Yield each batch with its results when it is done."""
         if self._parallel is None:
             run = partial(_run_here, request, stop)
-            yield from side_by_side(run, units, self.lanes(request), self._threads, stop)
+            count = self.batches_at_a_time(request)
+            yield from run_side_by_side(run, batches, count, self._threads, stop)
             return
-        handed_out: deque[Unit] = deque()
+        submitted: deque[Batch] = deque()
 
         def tasks() -> Iterator[Any]:
-            for unit in units:
-                handed_out.append(unit)
-                yield delayed(_run_in_worker)(request, unit)
+            for batch in batches:
+                submitted.append(batch)
+                yield delayed(_run_in_worker)(request, batch)
 
         for results in self._in_order(tasks()):
             stop.check()
-            yield handed_out.popleft(), results
+            yield submitted.popleft(), results
 
     def _in_order(self, tasks: Iterator[Any]) -> Iterator[list[Result]]:
         if not self._returns_lists:
@@ -94,10 +100,10 @@ class Workers:
 
 
 def _inside_dask() -> bool:
-    """Whether this is a task of Dask, to which any ``n_jobs`` but 1 means the whole cluster.
+    """Return whether this is a task of Dask, to which any ``n_jobs`` but 1 means the whole cluster.
 
-    From there nothing is handed on: all the workers could end up waiting for vectors that one task
-    has claimed, and none would be left to compute them.
+    Such a task computes everything itself. If it submitted tasks, all workers could end up waiting
+    for entries that one of them has claimed, and none would be left to compute them.
     """
     if "distributed" not in sys.modules:
         return False
@@ -110,56 +116,52 @@ def _inside_dask() -> bool:
     return True
 
 
-def run_unit(request: Request, unit: Unit) -> list[Result]:
-    """Run a unit through the model; functions of the user's are left to `Reading.finished`."""
-    identity = _requested_model(request)
+def run_batch(request: Request, batch: Batch) -> list[Result]:
+    """Run a batch through the model; pooling functions are left to `Output.apply_functions`."""
+    identity = _requested_checkpoint(request)
     model = loaded_model(identity, resolve_device(request.device, request.dtype), request.dtype)
-
-    def results(some: Unit, batch_tokens: int) -> list[Result]:
-        return list(request.reading.read(model, some, batch_tokens))
-
-    parts, way_out = [unit], "window"
-    if request.reading.one_by_one:
-        parts, way_out = [unit.part([number]) for number in range(len(unit.rows))], "truncate"
+    parts: Parts = {}
     try:
-        with cores_taken():
-            computed = [
-                result
-                for part in parts
-                for result in within_memory(results, part, request.tokens_per_batch(), model, way_out)
-            ]
+        with take_cores():
+            results = run_in_passes(
+                lambda pieces: request.output.run(model, pieces, parts),
+                cut(batch, request.window_length),
+                request.tokens_per_batch() if request.output.several_per_pass else 1,
+                model,
+            )
     except FloatingPointError as error:
         raise ValueError(
-            f"{error} are not finite in {request.dtype}. {_WIDER[request.dtype]}"
+            f"{error} are not finite in {request.dtype}. {_REMEDIES[request.dtype]}"
         ) from error
-    # once more: a file rewritten while it was mapped may have changed the weights halfway
-    _requested_model(request)
-    return computed
+    # checked again, because a file that is overwritten while it is mapped changes the weights
+    _requested_checkpoint(request)
+    return results
 
 
-def _run_here(request: Request, stop: Stop, unit: Unit) -> list[Result]:
+def _run_here(request: Request, stop: Stop, batch: Batch) -> list[Result]:
     from sklearn_esm._engine import stopped_by
 
     with stopped_by(stop.check):
-        return run_unit(request, unit)
+        return run_batch(request, batch)
 
 
-def _run_in_worker(request: Request, unit: Unit) -> list[Result]:
-    return [request.reading.finished(result) for result in run_alone(partial(run_unit, request), unit)]
+def _run_in_worker(request: Request, batch: Batch) -> list[Result]:
+    results = run_alone(partial(run_batch, request), batch)
+    return [request.output.apply_functions(result) for result in results]
 
 
-def _requested_model(request: Request) -> Identity:
+def _requested_checkpoint(request: Request) -> Identity:
     """Return the identity of the request's checkpoint.
 
     Raises
     ------
     ValueError
-        If its weights are not those the request was made for. They must not fill this cache.
+        If its weights are not those that the request was made for. They must not be cached for it.
     """
-    identity = identify(find_checkpoint(request.model))
+    identity = identify(find_checkpoint(request.model_name))
     if identity.fingerprint != request.fingerprint:
         raise ValueError(
-            f"The weights at {identity.path} are not those this run began with. Fit again, or put the "
-            "former file back; on several machines, give each the same file."
+            f"The weights at {identity.path} must be those with which this run began; got others. Fit "
+            "again, or restore the file. On several machines, give each the same file."
         )
     return identity

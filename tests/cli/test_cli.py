@@ -159,16 +159,16 @@ def test_a_second_run_takes_everything_from_the_folder(fasta, output, folder, em
 
 
 def test_an_interrupted_run_goes_on_where_it_stopped(fasta, output, folder, embedded, monkeypatch):
-    run_unit = _engine.run_unit
+    hidden_states = _engine.hidden_states
 
-    def interrupted(model, unit, *rest):
+    def interrupted(*arguments):
         if len(embedded) >= 2:
             raise KeyboardInterrupt
-        return run_unit(model, unit, *rest)
+        return hidden_states(*arguments)
 
     options = ("--cache", folder, "--batch-tokens", "15")
     with monkeypatch.context() as patch:
-        patch.setattr(_engine, "run_unit", interrupted)
+        patch.setattr(_engine, "hidden_states", interrupted)
         result = embed(fasta, output, *options)
     assert (result.exit_code, result.stdout, files_in(output.parent)) == (130, "", [])
     message = f"Interrupted. What was computed is kept in {folder}; the same command goes on.\n"

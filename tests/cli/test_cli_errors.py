@@ -51,8 +51,8 @@ def output(tmp_path):
         (
             ">a\nMKT\n>b\nMKTAYI\n",
             ["--max-length", "5"],
-            "{fasta}: record 2, 'b' (MKTAYI) has 6 residues, and esm2_t6_1M_bundled takes 5 here. "
-            "Pass --overlong 'truncate' or 'window' to allow it.",
+            "{fasta}: record 2, 'b' (MKTAYI) must have at most 5 residues for "
+            "esm2_t6_1M_bundled; got 6. Set --overlong 'truncate' or 'window' to accept it.",
         ),
         # every shard refuses the whole file, with the number that the record has in it
         (">a\nMKT\n>b\nM*\n", ["--shard", "1/2"], "{fasta}: record 2, 'b' (M*) has '*' at position 1"),

@@ -32,7 +32,7 @@ from torch_states import (
 
 from sklearn_esm import ESMEmbeddingTransformer
 from sklearn_esm._checkpoints._fair_esm_format import read_checkpoint
-from sklearn_esm._engine import PackedModel, _isolation, _model, plan_units, run_unit
+from sklearn_esm._engine import PackedModel, _isolation, _model, hidden_states
 from sklearn_esm._engine._isolation import isolation
 
 
@@ -155,10 +155,9 @@ def test_state_is_set_within_a_pass_and_left_at_each_block_of_states(
         _model._Block, "forward", lambda *given: (within.append(state()), forward(*given))
     )
     model = PackedModel(read_checkpoint(checkpoint.path), "cpu", "float32")
-    (unit,) = plan_units(ALONE, batch_tokens=100)
     with torch.autocast("cpu", dtype=torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
         outside = state()
-        at_blocks = [state() for _ in run_unit(model, unit, [1, 2], batch_tokens=100)]
+        at_blocks = [state() for _ in hidden_states(model, ALONE, [1, 2])]
         assert state() == outside
     assert at_blocks == [outside, outside]
     assert outside["precisions"][2] == "bf16"

@@ -17,7 +17,7 @@ from fair_esm_oracle import (
 )
 
 from sklearn_esm._checkpoints._fair_esm_format import read_checkpoint
-from sklearn_esm._engine import PackedModel, _model, plan_units, run_unit
+from sklearn_esm._engine import PackedModel, _model, hidden_states
 from sklearn_esm._engine import _variable_length_attention as varlen
 from sklearn_esm._engine._attention import Runs
 from sklearn_esm._engine._tokens import tokenise
@@ -83,10 +83,10 @@ def states(checkpoint, sequences, layer=LAYERS, dtype="float32"):
     """Hidden states of each sequence, all of them in one batch."""
     model = PackedModel(read_checkpoint(checkpoint.path), "cpu", dtype)
     clean = clean_sequences(sequences, invalid="error", missing="error", model="")
-    (unit,) = plan_units(clean, batch_tokens=1000)
-    blocks = run_unit(model, unit, [layer], batch_tokens=1000)
-    found = {row: hid.copy() for b in blocks for row, hid in zip(b.rows, b.hidden, strict=True)}
-    return [found[row] for row in range(len(sequences))]
+    order = sorted(range(len(clean)), key=lambda row: -len(clean[row]))
+    groups = hidden_states(model, [clean[row] for row in order], [layer])
+    found = [one.copy() for _, _, group in groups for one in group]
+    return [found[order.index(row)] for row in range(len(clean))]
 
 
 @pytest.mark.parametrize("batch", BATCHES)

@@ -57,14 +57,26 @@ OF_ALL = [
     (ESM2, {}, ["MKT", 7], TypeError, "Row 1 is 7 (type int)"),
     (ESM2, {}, "MKT", ValueError, "X is a single sequence"),
     (ESM2, {}, [], ValueError, "Found array with 0 sample(s)"),
-    (ESM2, {"max_length": 5}, ["MKT", "MKTAYI"], ValueError, "Sequence 1 (MKTAYI) has 6 residues, and"),
-    (ESM1B, {}, ["MKT", LONG], ValueError, "Sequence 1 (AAAAAAAAAAAAAAAAA...) has 1,023 residues, and"),
+    (
+        ESM2,
+        {"max_length": 5},
+        ["MKT", "MKTAYI"],
+        ValueError,
+        "Sequence 1 (MKTAYI) must have at most 5 residues",
+    ),
+    (
+        ESM1B,
+        {},
+        ["MKT", LONG],
+        ValueError,
+        "Sequence 1 (AAAAAAAAAAAAAAAAA...) must have at most 1,022 residues",
+    ),
     (
         ESM1B,
         {"max_length": 1023},
         ["MKT"],
         ValueError,
-        "max_length=1023 is more than the 1,022 residues",
+        "max_length must be None or at most 1,022",
     ),
     (ESM2, {"invalid": "x"}, ["MKT"], ValueError, "invalid='x' is unknown."),
     (ESM2, {"missing": "x"}, ["MKT"], ValueError, "missing='x' is unknown."),
@@ -76,7 +88,13 @@ OF_ALL = [
 ]
 OF_EACH = {
     ESMEmbeddingTransformer: [
-        (ESM1V, {}, [LONG], ValueError, "Sequence 0 (AAAAAAAAAAAAAAAAA...) has 1,023 residues, and"),
+        (
+            ESM1V,
+            {},
+            [LONG],
+            ValueError,
+            "Sequence 0 (AAAAAAAAAAAAAAAAA...) must have at most 1,022 residues",
+        ),
         (ESM2, {"layer": 34}, ["MKT"], ValueError, f"layer=34: 34 {LAYERS_OF_650M}"),
         (ESM2, {"layer": [0, -35]}, ["MKT"], ValueError, f"layer=[0, -35]: -35 {LAYERS_OF_650M}"),
         (ESM2, {"layer": [33, -1]}, ["MKT"], ValueError, "layer=[33, -1] names layer 33 more than once"),
@@ -85,7 +103,13 @@ OF_EACH = {
         (ESM1, {"pooling": ["mean", "eos"]}, ["MKT"], ValueError, "pooling='eos': ESM-1 has no EOS"),
     ],
     ESMLikelihoodTransformer: [
-        (ESM1V, {}, [LONG], ValueError, "Sequence 0 (AAAAAAAAAAAAAAAAA...) has 1,023 residues, and"),
+        (
+            ESM1V,
+            {},
+            [LONG],
+            ValueError,
+            "Sequence 0 (AAAAAAAAAAAAAAAAA...) must have at most 1,022 residues",
+        ),
         (ESM2, {"method": "x"}, ["MKT"], ValueError, "method='x': 'x' is unknown."),
         (
             ESM2,
@@ -99,10 +123,22 @@ OF_EACH = {
             {"reference": "MK*"},
             ["MKT"],
             ValueError,
-            "The reference cannot be used. Sequence 0 (MK",
+            "reference must be a sequence of residues. Sequence 0 (MK",
         ),
-        (ESM1B, {"reference": LONG}, [LONG], ValueError, "The reference cannot be used. Sequence 0 (A"),
-        (ESM1B, {"reference": "A", "max_length": 1023}, ["A"], ValueError, "max_length=1023 is more"),
+        (
+            ESM1B,
+            {"reference": LONG},
+            [LONG],
+            ValueError,
+            "reference must be a sequence of residues. Sequence 0 (A",
+        ),
+        (
+            ESM1B,
+            {"reference": "A", "max_length": 1023},
+            ["A"],
+            ValueError,
+            "max_length must be None or at most 1,022",
+        ),
         (ESM2, {}, ["MKT", "<mask>"], ValueError, "Sequence 1 is nothing but <mask>"),
         (
             ESM2,
@@ -142,13 +178,18 @@ def test_fit_refuses_before_anything_is_downloaded(
     ("model", "parameters", "arguments", "message"),
     [
         (ESM2, {}, {"X": ["MKT*"]}, "Sequence 0 (MKT*) has '*' at position 3"),
-        (ESM1B, {}, {"X": [LONG]}, "Sequence 0 (AAAAAAAAAAAAAAAAA...) has 1,023 residues"),
-        (ESM1B, {"max_length": 1023}, {}, "max_length=1023 is more than the 1,022 residues of esm1b"),
+        (ESM1B, {}, {"X": [LONG]}, "Sequence 0 (AAAAAAAAAAAAAAAAA...) must have at most 1,022 residues"),
+        (
+            ESM1B,
+            {"max_length": 1023},
+            {},
+            "max_length must be None or at most 1,022, the limit of esm1b",
+        ),
         (ESM2, {}, {"layers": 34}, f"layer=34: 34 {LAYERS_OF_650M}"),
         (ESM2, {}, {"poolings": ["mean", "avg"]}, "pooling=['mean', 'avg']: 'avg' is unknown."),
         (ESM1, {}, {"poolings": "eos"}, "pooling='eos': ESM-1 has no EOS"),
-        (ESM2, {"cache": None}, {}, "precompute has nothing to fill"),
-        (ESM2, {"pooling": fails}, {}, "precompute has nothing to fill"),
+        (ESM2, {"cache": None}, {}, "precompute must have a cache"),
+        (ESM2, {"pooling": fails}, {}, "precompute must have a cache"),
         (ESM2, {"dtype": "x"}, {}, "dtype='x' is unknown."),
     ],
 )
@@ -197,14 +238,19 @@ def command():
     [
         ([], "MKT*", 1, "{fasta}: record 2, 'b' (MKT*) has '*' at position 3"),
         ([], "Q2A", 1, "{fasta}: record 2, 'b' (Q2A) looks like a mutation"),
-        (["--max-length", "5"], "MKTAYI", 1, "{fasta}: record 2, 'b' (MKTAYI) has 6 residues"),
+        (
+            ["--max-length", "5"],
+            "MKTAYI",
+            1,
+            "{fasta}: record 2, 'b' (MKTAYI) must have at most 5 residues",
+        ),
         (
             ["--model", ESM1B],
             LONG,
             1,
-            "{fasta}: record 2, 'b' (AAAAAAAAAAAAAAAAA...) has 1,023 residues",
+            "{fasta}: record 2, 'b' (AAAAAAAAAAAAAAAAA...) must have at most 1,022 residues",
         ),
-        (["--model", ESM1B, "--max-length", "1023"], "A", 2, "--max-length 1023 is more than the 1,022"),
+        (["--model", ESM1B, "--max-length", "1023"], "A", 2, "--max-length must be at most 1,022"),
         (["--layer", "34"], "MKT", 2, f"--layer 34: 34 {LAYERS_OF_650M}"),
         (["--pooling", "avg"], "MKT", 2, "--pooling 'avg': 'avg' is unknown."),
         (["--model", ESM1, "--pooling", "eos"], "MKT", 2, "--pooling 'eos': ESM-1 has no EOS"),
@@ -242,9 +288,11 @@ def small(hub, checkpoints):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_limit_is_in_the_end_that_of_the_file(small, kind):
-    with pytest.raises(ValueError, match=rf"^Sequence 1 .* has 41 residues, and {small} takes 40 here"):
+    with pytest.raises(
+        ValueError, match=rf"^Sequence 1 .* must have at most 40 residues for {small}; got 41"
+    ):
         kind(small).fit(["MKT", "A" * 41])
-    with pytest.raises(ValueError, match=r"^max_length=41 is more than the 40 residues"):
+    with pytest.raises(ValueError, match=r"^max_length must be None or at most 40"):
         kind(small, max_length=41).fit(["MKT"])
 
 

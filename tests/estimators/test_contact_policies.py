@@ -35,19 +35,23 @@ def assert_contacts(actual, expected):
 @pytest.mark.parametrize("method", ["fit", "transform"])
 def test_an_overlong_sequence_is_refused_with_its_row(checkpoints, method):
     transformer = ESMContactTransformer(checkpoints["esm1b"].path).fit(["A"])
-    with pytest.raises(ValueError, match=r"Sequence 1 \(MKTAY.*has 75 residues, and esm1b takes 40"):
+    with pytest.raises(
+        ValueError, match=r"Sequence 1 \(MKTAY.*must have at most 40 residues for esm1b; got 75"
+    ):
         getattr(transformer, method)(["MKT", PROTEIN])
 
 
 def test_the_way_out_of_an_overlong_sequence_is_one_that_there_is(checkpoints):
     # windows are refused here, so that nobody must be sent there
-    with pytest.raises(ValueError, match="Pass overlong='truncate'") as error:
+    with pytest.raises(ValueError, match="Set overlong='truncate'") as error:
         contacts(checkpoints["esm1b"], [PROTEIN])
     assert "window" not in str(error.value)
 
 
 def test_a_limit_above_that_of_the_model_is_refused_without_sending_to_windows(checkpoints):
-    with pytest.raises(ValueError, match="max_length=41 is more than the 40 residues") as error:
+    with pytest.raises(
+        ValueError, match="max_length must be None or at most 40, the limit of esm1b; got 41"
+    ) as error:
         contacts(checkpoints["esm1b"], ["MKT"], max_length=41)
     assert "window" not in str(error.value)
 
@@ -81,7 +85,7 @@ def small_device(checkpoint, tmp_path, monkeypatch):
         observe_attention(model, tokens, see)
 
     monkeypatch.setattr(PackedModel, "observe_attention", limited)
-    monkeypatch.setattr(_workers, "lanes", lambda *_: 1)  # as on a GPU
+    monkeypatch.setattr(_workers, "batches_at_a_time", lambda *_: 1)  # as on a GPU
     copy = replace(checkpoint, path=tmp_path / "fresh.pt")
     copy.path.write_bytes(checkpoint.path.read_bytes())
     save_random_regression(copy)

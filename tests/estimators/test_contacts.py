@@ -323,7 +323,7 @@ def test_a_regression_changed_since_fitting_is_refused(own):
     transformer.transform(SEQUENCES)
     save_random_regression(own, 1)
     with pytest.raises(
-        ValueError, match=r"The contact regression of .*esm2.* not the one .* fitted with"
+        ValueError, match=r"The contact regression of .*esm2.* must be the one .* fitted with"
     ):
         transformer.transform(SEQUENCES)
     assert_contacts(transformer.fit_transform(SEQUENCES), fair_esm_contacts(own, SEQUENCES))

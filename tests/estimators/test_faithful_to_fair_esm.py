@@ -21,7 +21,7 @@ from numpy.testing import assert_array_equal
 from sklearn_esm import ESMEmbeddingTransformer
 from sklearn_esm._checkpoints._fair_esm_format import read_checkpoint
 from sklearn_esm._checkpoints._locate import find_checkpoint
-from sklearn_esm._engine import PackedModel, plan_units, run_unit
+from sklearn_esm._engine import PackedModel, hidden_states
 from sklearn_esm._engine import _tokens as tokens_module
 from sklearn_esm._sequences import clean_sequences
 
@@ -59,13 +59,13 @@ def test_every_token_of_every_layer_equals_fair_esm(checkpoints, family, layer):
     model = PackedModel(read_checkpoint(checkpoint.path), "cpu", "float32")
     clean = clean_sequences(SEQUENCES, invalid="error", missing="error", model="")
     expected = fair_esm_states(checkpoint, SEQUENCES, layer)
-    seen = set()
-    for unit in plan_units(clean, batch_tokens=50):
-        for block in run_unit(model, unit, [layer], batch_tokens=50):
-            for row, states in zip(block.rows, block.hidden, strict=True):
-                assert_faithful(states, expected[row])
-                seen.add(row)
-    assert seen == set(range(len(SEQUENCES)))
+    row = 0
+    for _, first, group in hidden_states(model, clean, [layer]):
+        assert first == row
+        for states in group:
+            assert_faithful(states, expected[row])
+            row += 1
+    assert row == len(SEQUENCES)
 
 
 @pytest.mark.parametrize("pooling", POOLINGS)

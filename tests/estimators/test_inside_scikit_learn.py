@@ -219,7 +219,7 @@ def test_precompute_returns_the_estimator_and_leaves_it_unfitted(checkpoint):
 @pytest.mark.parametrize("parameters", [{"cache": None}, {"pooling": None}, {"pooling": np.ptp}])
 def test_precompute_with_nothing_to_keep_is_refused(checkpoint, parameters):
     embed = ESMEmbeddingTransformer(checkpoint.path, **parameters)
-    with pytest.raises((TypeError, ValueError), match="precompute has nothing to fill"):
+    with pytest.raises((TypeError, ValueError), match="precompute must have a cache"):
         embed.precompute(SEQUENCES)
 
 

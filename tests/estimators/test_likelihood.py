@@ -23,7 +23,7 @@ from sklearn_esm._checkpoints._fair_esm_format import read_checkpoint
 from sklearn_esm._checkpoints._locate import find_checkpoint
 from sklearn_esm._engine import PackedModel
 from sklearn_esm._engine._tokens import mask_token, tokenise
-from sklearn_esm._sequences import RESIDUES, masked_in_turn
+from sklearn_esm._sequences import RESIDUES
 
 SEQUENCES = [
     "MKTAYIAKQR",
@@ -179,22 +179,21 @@ def test_the_size_of_batches_does_not_show(checkpoints, family, batch_tokens):
     assert_allclose(actual, score(checkpoints[family], **parameters), rtol=1e-6, atol=1e-6)
 
 
-def test_a_sequence_of_several_pieces_of_work_is_summed_once(checkpoint, monkeypatch):
+def test_a_sequence_of_several_items_is_summed_once(checkpoint, monkeypatch):
     expected = score(checkpoint)
-    monkeypatch.setattr(_likelihood_scores, "_TOGETHER", 30)
+    monkeypatch.setattr(_likelihood_scores, "_ENTRY_RESIDUES", 30)
     assert_allclose(score(checkpoint), expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize(("length", "window", "together"), [(30, None, 3), (30, 20, 5), (101, None, 1)])
-def test_a_piece_takes_a_bounded_number_of_passes(monkeypatch, length, window, together):
-    # each is an entry of the cache and no more is lost to a kill; over the bound, one pass is a piece
-    monkeypatch.setattr(_likelihood_scores, "_TOGETHER", 100)
+def test_an_item_needs_a_bounded_number_of_passes(monkeypatch, length, window, together):
+    # a kill loses no more than an entry of the cache, which is at least one pass
+    monkeypatch.setattr(_likelihood_scores, "_ENTRY_RESIDUES", 100)
     sequence = "M#" + "K" * (length - 2)
-    pieces = _likelihood_scores.masked_texts(sequence, window)
+    items = _likelihood_scores.masked_items(sequence, window)
     positions = [0, *range(2, length)]
-    expected = [positions[i : i + together] for i in range(0, len(positions), together)]
-    assert [masked_in_turn(piece) for piece in pieces] == expected
-    assert {piece.upper() for piece in pieces} == {sequence}
+    expected = [tuple(positions[i : i + together]) for i in range(0, len(positions), together)]
+    assert items == [(sequence, masked) for masked in expected]
 
 
 @pytest.mark.parametrize("family", ["esm2", "esm1"])

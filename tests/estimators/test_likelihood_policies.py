@@ -120,13 +120,15 @@ def test_windows_and_whole_sequences_are_cached_apart(checkpoint, cache):
 
 def test_an_overlong_sequence_is_refused_with_its_row(checkpoints):
     for call in (scorer(checkpoints["esm1b"]).fit, scorer(checkpoints["esm1b"]).fit(["A"]).transform):
-        with pytest.raises(ValueError, match=r"Sequence 1 \(MKTAY.*has 90 residues.*takes 40 here"):
+        with pytest.raises(
+            ValueError, match=r"Sequence 1 \(MKTAY.*must have at most 40 residues for .*; got 90"
+        ):
             call(["MKT", PROTEIN])
 
 
 def test_an_overlong_reference_is_refused_as_such(checkpoints):
     parameters = {"method": MARGINALS, "reference": PROTEIN}
-    with pytest.raises(ValueError, match=r"^The reference cannot be used\. .*has 90 residues"):
+    with pytest.raises(ValueError, match=r"^reference must be a sequence of residues\. .*got 90"):
         score(checkpoints["esm1b"], [PROTEIN], **parameters)
 
 
@@ -159,12 +161,12 @@ REFUSED = [
     ),
     (
         {"method": "wt-marginals", "reference": "MK*A"},
-        "The reference cannot be used. Sequence 0 (MK*A) has '*' at position 2, which is no residue",
+        "reference must be a sequence of residues. Sequence 0 (MK*A) has '*' at position 2",
     ),
-    ({"method": "wt-marginals", "reference": ""}, "The reference cannot be used. "),
+    ({"method": "wt-marginals", "reference": ""}, "reference must be a sequence of residues. "),
     (
         {"method": "wt-marginals", "reference": "", "missing": "nan"},
-        "The reference is empty. Pass the wild-type sequence, or None.",
+        "reference must not be empty. Set it to the wild-type sequence, or to None.",
     ),
     ({"overlong": "cut"}, "overlong='cut' is unknown"),
     ({"invalid": "ignore"}, "invalid='ignore' is unknown"),
@@ -181,7 +183,7 @@ def test_parameters_are_refused_when_fitting(checkpoint, parameters, message):
 
 
 def test_a_reference_of_another_kind_is_refused(checkpoint):
-    with pytest.raises(TypeError, match=r"^The reference cannot be used\. .*no sequence"):
+    with pytest.raises(TypeError, match=r"^reference must be a sequence of residues\. .*no sequence"):
         scorer(checkpoint, method="wt-marginals", reference=7).fit(["MKTA"])
 
 
@@ -275,7 +277,7 @@ def test_weights_that_changed_since_fitting_are_refused(checkpoints, tmp_path):
     path.write_bytes(checkpoints["esm1b"].path.read_bytes())
     fitted = ESMLikelihoodTransformer(path).fit(["MKT"])
     path.write_bytes(checkpoints["esm1v"].path.read_bytes())
-    with pytest.raises(ValueError, match=r"The weights of 'a' .* are not those .* fitted with"):
+    with pytest.raises(ValueError, match=r"The weights of 'a' .* must be those .* fitted with"):
         fitted.transform(["MKT"])
 
 
@@ -296,7 +298,7 @@ def small_device(checkpoint, tmp_path, monkeypatch):
             return hidden_states(model, tokens, layers)
 
         monkeypatch.setattr(PackedModel, "hidden_states", running)
-        monkeypatch.setattr(_workers, "lanes", lambda *_: 1)  # as on a GPU
+        monkeypatch.setattr(_workers, "batches_at_a_time", lambda *_: 1)  # as on a GPU
         path = tmp_path / "fresh.pt"
         path.write_bytes(checkpoint.path.read_bytes())
         return replace(checkpoint, path=path), tried

@@ -17,8 +17,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sklearn_esm import ESMEmbeddingTransformer
-from sklearn_esm._engine import plan_units
-from sklearn_esm._engine._plan import cut_windows
+from sklearn_esm._execution._pieces import (
+    Batch,
+    Item,
+    _windows,
+    cut,
+    plan_batches,
+    residues_read,
+    tokens_of,
+)
+from sklearn_esm._sequences import MASK
 
 LIMIT = 40  # of the random ESM-1b
 PROTEIN = (  # 106 residues
@@ -55,13 +63,15 @@ def test_a_sequence_over_the_limit_is_refused_with_its_row(checkpoints, method):
     with pytest.raises(ValueError, match="Sequence 2 ") as error:
         getattr(transformer, method)(["MKT", PROTEIN[:LIMIT], PROTEIN])
     assert str(error.value) == (
-        f"Sequence 2 (MKTAYIAKQRQISFVKS...) has {len(PROTEIN)} residues, and esm1b takes 40 here. "
-        "Pass overlong='truncate' or 'window' to allow it."
+        f"Sequence 2 (MKTAYIAKQRQISFVKS...) must have at most 40 residues for esm1b; got "
+        f"{len(PROTEIN)}. Set overlong='truncate' or 'window' to accept it."
     )
 
 
 def test_a_limit_of_the_users_own_is_an_error_too(checkpoints):
-    with pytest.raises(ValueError, match=r"Sequence 1 \(MKTAYI\) has 6 residues, and esm2 takes 5 here"):
+    with pytest.raises(
+        ValueError, match=r"Sequence 1 \(MKTAYI\) must have at most 5 residues for esm2; got 6"
+    ):
         embed(checkpoints["esm2"], ["MKTAY", "MKTAYI"], max_length=5)
 
 
@@ -85,9 +95,11 @@ def test_esm2_and_esm1_have_no_limit(checkpoints, family):
 
 @pytest.mark.parametrize("overlong", ["error", "truncate", "window"])
 def test_a_limit_above_that_of_the_model_is_refused(checkpoints, overlong):
-    with pytest.raises(ValueError, match="max_length=41 is more than the 40 residues of esm1b") as error:
+    with pytest.raises(
+        ValueError, match="max_length must be None or at most 40, the limit of esm1b; got 41"
+    ) as error:
         embed(checkpoints["esm1b"], ["MKT"], max_length=41, overlong=overlong)
-    assert "Pass None or less, and overlong='window' for longer ones." in str(error.value)
+    assert "Set overlong='truncate' or 'window' to accept longer sequences." in str(error.value)
 
 
 # truncate
@@ -214,7 +226,7 @@ LENGTHS = st.integers(1, 60).flatmap(
 @given(LENGTHS)
 def test_windows_are_whole_and_overlap_by_half_at_least(lengths):
     residues, length = lengths
-    starts = [start for start, _, _ in cut_windows(residues, length)]
+    starts = [start for start, _ in _windows(residues, length)]
     assert starts[0] == 0
     assert starts[-1] + length == residues
     steps = np.diff(starts)
@@ -226,17 +238,17 @@ def test_windows_are_whole_and_overlap_by_half_at_least(lengths):
 @given(LENGTHS)
 def test_the_kept_parts_partition_the_residues(lengths):
     residues, length = lengths
-    kept = [residue for _, first, end in cut_windows(residues, length) for residue in range(first, end)]
+    kept = [residue for _, keep in _windows(residues, length) for residue in keep]
     assert kept == list(range(residues))
 
 
 @settings(deadline=None)
 @given(LENGTHS)
 def test_a_residue_is_kept_from_the_first_of_its_most_central_windows(lengths):
-    windows = cut_windows(*lengths)
-    starts = np.array([start for start, _, _ in windows])
-    for number, (_, first, end) in enumerate(windows):
-        for residue in range(first, end):
+    windows = _windows(*lengths)
+    starts = np.array([start for start, _ in windows])
+    for number, (_, keep) in enumerate(windows):
+        for residue in keep:
             central = np.minimum(residue - starts, starts + lengths[1] - 1 - residue)
             assert central[number] >= 0
             assert number == np.argmax(central)
@@ -245,11 +257,29 @@ def test_a_residue_is_kept_from_the_first_of_its_most_central_windows(lengths):
 @settings(deadline=None)
 @given(st.lists(st.integers(1, 60), min_size=1, max_size=20), st.integers(1, 99), st.integers(1, 50))
 def test_every_sequence_is_planned_once_within_the_budget(lengths, batch_tokens, window):
-    sequences = ["A" * length for length in lengths]
-    units = plan_units(sequences, batch_tokens, window)
-    assert sorted(row for unit in units for row in unit.rows) == list(range(len(sequences)))
-    for unit in units:
-        assert unit.sequences == tuple(sequences[row] for row in unit.rows)
-        assert bool(unit.windows) == (len(unit.sequences[0]) > window)
-        tokens = sum(len(sequence) + 2 for sequence in unit.sequences)
-        assert tokens <= batch_tokens or len(unit.rows) == 1
+    items = [Item("A" * length, tuple(range(0, length, 3)) if length % 2 else ()) for length in lengths]
+    batches = plan_batches(items, batch_tokens, window)
+    assert sorted(row for batch in batches for row in batch.rows) == list(range(len(items)))
+    for batch in batches:
+        assert batch.items == tuple(items[row] for row in batch.rows)
+        pieces = list(cut(batch, window))
+        assert tokens_of(pieces) <= batch_tokens or len(batch.rows) == 1
+        read = sum(len(piece.residues) for piece in pieces)
+        assert read == sum(residues_read(item, window) for item in batch.items)
+
+
+@settings(deadline=None)
+@given(st.text("ACDEF", min_size=1, max_size=40), st.integers(1, 50), st.sets(st.integers(0, 39)))
+def test_pieces_keep_every_position_once_and_in_order(sequence, window, masked):
+    item = Item(sequence, tuple(sorted(p for p in masked if p < len(sequence))))
+    pieces = list(cut(Batch((7,), (item,)), window))
+    kept = [position for piece in pieces for position in piece.keep]
+    assert kept == list(item.masked or range(len(sequence)))
+    assert [piece.is_last for piece in pieces] == [False] * (len(pieces) - 1) + [True]
+    for piece in pieces:
+        assert piece.row == 7
+        read = list(sequence)
+        if item.masked:
+            (position,) = piece.keep
+            read[position] = MASK
+        assert piece.residues == "".join(read)[piece.offset : piece.offset + window]

@@ -274,10 +274,10 @@ def test_nothing_is_shown_where_all_is_cached(checkpoints, capsys):
 )
 def test_precompute_refuses_where_nothing_would_be_kept(checkpoints, parameters, poolings):
     transformer = ESMEmbeddingTransformer(checkpoints["esm2"].path, **parameters)
-    with pytest.raises(ValueError, match="precompute has nothing to fill") as error:
+    with pytest.raises(ValueError, match="precompute must have a cache") as error:
         transformer.precompute(SEQUENCES)
-    assert f"poolings {poolings}: a cache keeps vectors pooled by name" in str(error.value)
-    assert "Pass cache='memory' and poolings such as ['mean', 'max']." in str(error.value)
+    assert f"and poolings {poolings}. Set" in str(error.value)
+    assert "Set cache='memory' and poolings such as ['mean', 'max']." in str(error.value)
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,7 @@ def test_the_limit_counts_what_is_left_after_dropping(checkpoints):
     sequence = "-".join("MKTAYIAKQR" * 4)
     actual = embed(checkpoints["esm1b"], [sequence], invalid="drop")
     assert_array_equal(actual, embed(checkpoints["esm1b"], ["MKTAYIAKQR" * 4]))
-    with pytest.raises(ValueError, match="has 79 residues, and esm1b takes 40 here"):
+    with pytest.raises(ValueError, match="must have at most 40 residues for esm1b; got 79"):
         embed(checkpoints["esm1b"], [sequence], invalid="unknown")
 
 

@@ -105,7 +105,7 @@ def test_fit_returns_the_estimator(estimator, case):
 
 def test_fit_does_not_run_the_model(estimator, case, runs):
     estimator.fit(case.sequences)
-    assert runs == {"run_unit": [], "log_probabilities": [], "contact_map": []}
+    assert runs == {"hidden_states": [], "log_probabilities": [], "contact_map": []}
     estimator.transform(case.sequences)  # that the fixture sees anything at all
     assert any(runs.values())
 

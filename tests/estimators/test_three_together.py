@@ -23,6 +23,7 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardSc
 from three_estimators import CASES, assert_close_rows, assert_same_rows, forget
 
 from sklearn_esm import ESMContactTransformer, ESMEmbeddingTransformer, ESMLikelihoodTransformer
+from sklearn_esm._sequences import MASK
 
 REFERENCE = "GIGKFLHSAK"
 POSITIONS = [0, 3, 6, 9]  # those that vary
@@ -197,9 +198,9 @@ def test_a_search_over_method_and_layer_scores_the_parts(checkpoint, n_jobs):
     assert len(search.cv_results_["params"]) == len(expected) == 6
 
 
-def masked_in_turn(sequence):
-    """What runs for the residue at each position that varies, as the runs are recorded."""
-    return [sequence[:p] + sequence[p].lower() + sequence[p + 1 :] for p in POSITIONS]
+def masked_in_turn(sequence, positions):
+    """Return copies of a sequence with each of some positions masked."""
+    return [sequence[:p] + MASK + sequence[p + 1 :] for p in positions]
 
 
 def test_a_search_runs_each_text_once_for_each_kind_of_part_and_a_second_search_none(
@@ -208,9 +209,9 @@ def test_a_search_runs_each_text_once_for_each_kind_of_part_and_a_second_search_
     new_search(checkpoint, cache).fit(VARIANTS, FITNESS)
     distinct = sorted(set(VARIANTS))
     assert len(distinct) < len(VARIANTS)
-    assert sorted(runs["run_unit"]) == sorted(2 * distinct)  # two layers
-    whole = [variant.lower() for variant in distinct]  # every residue masked in turn
-    expected = [*masked_in_turn(REFERENCE), REFERENCE, *whole]
+    assert sorted(runs["hidden_states"]) == sorted(2 * distinct)  # two layers
+    whole = [copy for variant in distinct for copy in masked_in_turn(variant, range(len(variant)))]
+    expected = [*masked_in_turn(REFERENCE, POSITIONS), REFERENCE, *whole]
     assert sorted(runs["log_probabilities"]) == sorted(expected)
     assert runs["contact_map"] == []
     forget(runs)

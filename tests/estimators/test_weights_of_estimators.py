@@ -20,12 +20,12 @@ from fair_esm_oracle import (
 )
 from three_estimators import CASES, SEQUENCES, assert_close_rows, assert_same_rows, forget
 
-from sklearn_esm import _engine
 from sklearn_esm._cache import MEMORY_CACHE
+from sklearn_esm._execution import _results
 
 # weights of their own for every test: the process shares loaded models by content
 SEEDS = itertools.count(100)
-FITTED_WITH_OTHERS = "not those this estimator was fitted with"
+FITTED_WITH_OTHERS = "must be those this estimator was fitted with"
 
 
 def save(path, seed):
@@ -114,7 +114,7 @@ assert not {"torch", "esm"} & set(sys.modules)
 def test_weights_overwritten_since_fit_are_refused(estimator, case, checkpoint):
     estimator.fit(case.sequences)
     save(checkpoint.path, seed=1)
-    message = f"'mine' at {checkpoint.path} are {FITTED_WITH_OTHERS}"
+    message = f"'mine' at {checkpoint.path} {FITTED_WITH_OTHERS}"
     with pytest.raises(ValueError, match=message):
         estimator.transform(case.sequences)
 
@@ -187,14 +187,14 @@ def test_former_weights_put_back_give_the_former_values(estimator, case, checkpo
 
 def test_weights_replaced_during_a_run_are_noticed(estimator, case, checkpoint, monkeypatch):
     # else the vectors of the new file would be cached under the fingerprint of the former one
-    plan_units = _engine.plan_units
+    plan_batches = _results.plan_batches
 
     def replaced_after_planning(*arguments):
         save(checkpoint.path, next(SEEDS))
-        return plan_units(*arguments)
+        return plan_batches(*arguments)
 
     estimator.set_params(cache="memory").fit(case.sequences)
-    monkeypatch.setattr(_engine, "plan_units", replaced_after_planning)
-    with pytest.raises(ValueError, match="are not those this run began with"):
+    monkeypatch.setattr(_results, "plan_batches", replaced_after_planning)
+    with pytest.raises(ValueError, match="must be those with which this run began"):
         estimator.transform(case.sequences)
     assert MEMORY_CACHE.bytes == 0

@@ -40,14 +40,14 @@ def during_a_pass(monkeypatch):
     """Have something happen while the first unit of sequences runs."""
 
     def during_a_pass(happen):
-        run_unit = _engine.run_unit
+        hidden_states = _engine.hidden_states
 
         def running(*arguments):
-            monkeypatch.setattr(_engine, "run_unit", run_unit)
-            yield from run_unit(*arguments)
+            monkeypatch.setattr(_engine, "hidden_states", hidden_states)
+            yield from hidden_states(*arguments)
             happen()
 
-        monkeypatch.setattr(_engine, "run_unit", running)
+        monkeypatch.setattr(_engine, "hidden_states", running)
 
     return during_a_pass
 
@@ -57,7 +57,7 @@ def test_a_checkpoint_rewritten_in_place_during_a_pass_fills_no_cache(two, cache
     fingerprint = identify(first.path).fingerprint
     embed = ESMEmbeddingTransformer(first.path, cache=cache).fit(SEQUENCES)
     during_a_pass(lambda: first.path.write_bytes(second.path.read_bytes()))
-    with pytest.raises(ValueError, match=r"1\.pt are not those this run began with"):
+    with pytest.raises(ValueError, match=r"1\.pt must be those with which this run began"):
         embed.transform(SEQUENCES)
     keys = [Key(fingerprint, "float32", 3, "mean", 0, sequence) for sequence in SEQUENCES]
     with open_cache(cache, fingerprint) as opened:
@@ -76,7 +76,7 @@ def test_a_link_switched_during_a_pass_fills_no_cache(two, cache, tmp_path, duri
 
     embed = ESMEmbeddingTransformer(link, cache=cache).fit(SEQUENCES)
     during_a_pass(switch)
-    with pytest.raises(ValueError, match="are not those this run began with"):
+    with pytest.raises(ValueError, match="must be those with which this run began"):
         embed.transform(SEQUENCES)
     assert_faithful(embed.fit_transform(SEQUENCES), means(second))
     link.unlink()
@@ -132,9 +132,9 @@ def test_rows_that_nobody_filled_are_an_error_and_no_unset_memory(checkpoint, mo
 
     embed = ESMEmbeddingTransformer(checkpoint.path, cache=None).fit(SEQUENCES)
     monkeypatch.setattr(_results.Workers, "run", losing_one)
-    with pytest.raises(RuntimeError, match="left without a result"):
+    with pytest.raises(RuntimeError, match="Some sequences have no result"):
         embed.transform(SEQUENCES)
-    with pytest.raises(RuntimeError, match="left without a result"):
+    with pytest.raises(RuntimeError, match="Some sequences have no result"):
         embed.set_params(pooling=None).fit(SEQUENCES).transform(SEQUENCES)
 
 

@@ -44,8 +44,8 @@ from sklearn.preprocessing import StandardScaler
 
 from sklearn_esm import ESMEmbeddingTransformer, _engine
 from sklearn_esm._checkpoints._locate import find_checkpoint
-from sklearn_esm._engine import plan_units
 from sklearn_esm._execution import _threads
+from sklearn_esm._execution._pieces import Item, plan_batches, residues_read
 from sklearn_esm._execution._request import BATCH_TOKENS
 from sklearn_esm.datasets import load_peptides
 
@@ -59,13 +59,18 @@ def test_a_pipeline_is_sent_without_weights(checkpoint):
     assert len(pickle.dumps(model[0].fit(SEQUENCES))) < 4000
 
 
-def test_a_unit_of_work_is_little_more_than_its_sequences(checkpoint):
+def test_a_batch_is_little_more_than_its_sequences(checkpoint):
     embed = ESMEmbeddingTransformer(checkpoint.path).fit(SEQUENCES)
-    model = embed._fitted_model()
-    request = embed._request(model, embed._reading(model, embed.layers_, embed._poolings))
-    (unit,) = plan_units(SEQUENCES, 2000)
-    assert sorted(unit.sequences) == sorted(SEQUENCES)
-    assert len(pickle.dumps((request, unit))) < sum(map(len, SEQUENCES)) + 2000
+    request = request_of(embed)
+    (batch,) = plan_batches([Item(sequence) for sequence in SEQUENCES], 2000, None)
+    assert len(batch.items) == len(SEQUENCES)
+    assert len(pickle.dumps((request, batch))) < sum(map(len, SEQUENCES)) + 2000
+
+
+def request_of(embed):
+    """Return what a fitted estimator sends to workers with each batch."""
+    identity = embed._identify_fitted()
+    return embed._request(identity, embed._output(embed.layers_, embed._poolings, identity.architecture))
 
 
 # Dask
@@ -147,7 +152,7 @@ def test_workers_of_dask_look_a_name_up_in_their_own_folder(client, checkpoint, 
 
 def test_other_weights_on_a_workers_machine_are_refused(client, published, embedded):
     save_random_checkpoint(published[1], "esm2", seed=1)
-    message = rf"The weights at {re.escape(str(published[1]))} are not those this run began with"
+    message = rf"The weights at {re.escape(str(published[1]))} must be those with which this run began"
     with pytest.raises(ValueError, match=message):
         values_of_workers("esm2_t6_8M_UR50D", embedded)
 
@@ -238,18 +243,18 @@ def test_threads_take_turns_where_torch_has_threads_of_its_own(
     checkpoint, monkeypatch, cores, threads, at_a_time
 ):
     running, seen, lock = [], [], threading.Lock()
-    run_unit = _engine.run_unit
+    hidden_states = _engine.hidden_states
 
     def watched(*arguments):
         with lock:
             running.append(1)
             seen.append(len(running))
         time.sleep(0.02)  # for the others to come in
-        yield from run_unit(*arguments)
+        yield from hidden_states(*arguments)
         with lock:
             running.pop()
 
-    monkeypatch.setattr(_engine, "run_unit", watched)
+    monkeypatch.setattr(_engine, "hidden_states", watched)
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     monkeypatch.setattr(_threads, "_cores", _threads._Cores(cores))
     with parallel_config("threading"):
@@ -284,18 +289,22 @@ def test_code_of_the_page_runs_on_dask(cluster, client, embedded, tmp_path):
 def test_sizes_on_the_page_are_those_of_today():
     sequences = load_peptides().data.tolist()
     embed = ESMEmbeddingTransformer("esm2_t6_1M_bundled").fit(sequences)
-    model = embed._fitted_model()
-    request = embed._request(model, embed._reading(model, embed.layers_, embed._poolings))
-    (few,) = plan_units(sequences[:15], BATCH_TOKENS["cpu"])
-    last = plan_units(sequences, BATCH_TOKENS["cpu"])[-1]
+    request = request_of(embed)
+    items = [Item(sequence) for sequence in sequences]
+    (few,) = plan_batches(items[:15], BATCH_TOKENS["cpu"], None)
+    last = plan_batches(items, BATCH_TOKENS["cpu"], None)[-1]
+
+    def residues(batch):
+        return sum(residues_read(item, None) for item in batch.items)
+
     pipeline = make_pipeline(clone(embed), StandardScaler(), LogisticRegression(max_iter=1000))
     said = dict(re.findall(r"^\| (.+?) \| ([\d.]+) \|$", PAGE.read_text(encoding="utf-8"), re.MULTILINE))
     for what, sent in {
         "a pipeline of transformer, scaler and classifier": pipeline,
-        f"a batch of 15 sequences ({few.residues} residues) with all that a worker must know": (
+        f"a batch of 15 sequences ({residues(few)} residues) with all that a worker must know": (
             request,
             few,
         ),
-        f"a batch of {len(last.rows)} sequences ({last.residues:,} residues)": (request, last),
+        f"a batch of {len(last.rows)} sequences ({residues(last):,} residues)": (request, last),
     }.items():
         assert len(pickle.dumps(sent)) / 1000 == pytest.approx(float(said[what]), abs=0.15)

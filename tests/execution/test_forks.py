@@ -109,18 +109,18 @@ def test_a_child_forked_during_a_pass_is_refused_at_once(checkpoint):
         """
 expected = embed.transform(sequences)
 begun, go_on = threading.Event(), threading.Event()
-run_unit = _engine.run_unit
+hidden_states = _engine.hidden_states
 
 def slow(*arguments):
     begun.set()
     go_on.wait()
-    return run_unit(*arguments)
+    return hidden_states(*arguments)
 
-_engine.run_unit = slow
+_engine.hidden_states = slow
 parent = threading.Thread(target=lambda: right(embed.transform(sequences)))
 parent.start()
 begun.wait()
-_engine.run_unit = run_unit
+_engine.hidden_states = hidden_states
 started = time.monotonic()
 assert child_of(lambda: embed.transform(sequences)) == 1
 assert time.monotonic() - started < 10
@@ -130,7 +130,7 @@ assert child_of(lambda: right(embed.transform(sequences))) == 0  # after the pas
 """,
         checkpoint,
     )
-    assert "RuntimeError This process was forked while a thread of its parent" in result.stderr
+    assert "RuntimeError This process was forked while its parent was running" in result.stderr
     assert "joblib's 'loky' backend" in result.stderr
 
 

@@ -149,20 +149,20 @@ def test_a_pass_that_is_interrupted_is_not_waited_for(checkpoint, folder, monkey
     expected = embed.set_params(cache=None).transform([LONG, LONG[:40]])
     embed.set_params(cache=where)
     begun, go_on = threading.Event(), threading.Event()
-    run_unit = _engine.run_unit
+    hidden_states = _engine.hidden_states
 
     def slow(*arguments):
         begun.set()
         go_on.wait(20)
-        return run_unit(*arguments)
+        return hidden_states(*arguments)
 
-    monkeypatch.setattr(_engine, "run_unit", slow)
+    monkeypatch.setattr(_engine, "hidden_states", slow)
     interrupt_after(begun)
     started = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         embed.transform([LONG, LONG[:40]])
     assert time.monotonic() - started < 5
-    monkeypatch.setattr(_engine, "run_unit", run_unit)
+    monkeypatch.setattr(_engine, "hidden_states", hidden_states)
     go_on.set()
     with at_most(10):
         assert_close_rows(embed.transform([LONG, LONG[:40]]), expected)

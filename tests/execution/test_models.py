@@ -181,10 +181,12 @@ def test_no_device_is_the_processor_for_int8(monkeypatch):
 def test_a_device_that_is_not_present_is_refused(monkeypatch, device, cuda, found):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: cuda)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
-    with pytest.raises(ValueError, match=f"device='{device}' is not present") as error:
+    with pytest.raises(
+        ValueError, match=f"device must be present on this machine; got '{device}'"
+    ) as error:
         resolve_device(device, "float32")
     assert found in str(error.value)
-    assert "Pass device=None" in str(error.value)
+    assert "Set device=None" in str(error.value)
 
 
 @pytest.mark.parametrize(("device", "count"), [("cuda", 1), ("cuda:1", 2)])
@@ -196,5 +198,5 @@ def test_a_device_that_is_present_is_taken(monkeypatch, device, count):
 def test_the_estimator_refuses_an_absent_device(checkpoints, monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     transformer = ESMEmbeddingTransformer(checkpoints["esm2"].path, device="cuda")
-    with pytest.raises(ValueError, match="device='cuda' is not present"):
+    with pytest.raises(ValueError, match="device must be present on this machine; got 'cuda'"):
         transformer.fit_transform(["MKT"])

@@ -102,16 +102,16 @@ def write_down(X, ran, main):
     """Have this process write down what it runs through the model, unless it is the main one."""
     if os.getpid() != main:
         if not hasattr(_engine, "written_down_in"):
-            _engine.run_unit = writing(_engine.run_unit)
+            _engine.hidden_states = writing(_engine.hidden_states)
         _engine.written_down_in = ran / str(os.getpid())
     return X
 
 
-def writing(run_unit):
-    def run_and_write(model, unit, *rest):
+def writing(hidden_states):
+    def run_and_write(model, sequences, layers):
         with _engine.written_down_in.open("a") as file:
-            print(*unit.sequences, file=file)
-        return run_unit(model, unit, *rest)
+            print(*sequences, file=file)
+        return hidden_states(model, sequences, layers)
 
     return run_and_write
 

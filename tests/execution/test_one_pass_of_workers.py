@@ -30,15 +30,15 @@ def fail_at(monkeypatch, embedded):
 
     def fail_at(number, error):
         units = itertools.count()
-        run_unit = _engine.run_unit
+        hidden_states = _engine.hidden_states
 
         def failing(*arguments):
             if next(units) == number:
-                monkeypatch.setattr(_engine, "run_unit", run_unit)
+                monkeypatch.setattr(_engine, "hidden_states", hidden_states)
                 raise error
-            return run_unit(*arguments)
+            return hidden_states(*arguments)
 
-        monkeypatch.setattr(_engine, "run_unit", failing)
+        monkeypatch.setattr(_engine, "hidden_states", failing)
 
     return fail_at
 
@@ -77,13 +77,13 @@ def test_a_failure_within_a_unit_keeps_nothing_of_it(
     checkpoint, cache, embedded, monkeypatch, no_waiting
 ):
     with monkeypatch.context() as failing:
-        run_unit = _engine.run_unit
+        hidden_states = _engine.hidden_states
 
         def first_block(*arguments):
-            yield next(run_unit(*arguments))
+            yield next(hidden_states(*arguments))
             raise RuntimeError("broken")
 
-        failing.setattr(_engine, "run_unit", first_block)
+        failing.setattr(_engine, "hidden_states", first_block)
         with pytest.raises(RuntimeError, match="broken"):
             new_estimator(checkpoint, cache).fit_transform(SEQUENCES)
     embedded.clear()
@@ -154,20 +154,20 @@ with open_cache(folder, fingerprint) as cache:
 
 def test_threads_that_miss_the_same_run_each_sequence_once(checkpoint, cache, embedded, monkeypatch):
     barrier = threading.Barrier(2)
-    plan_units = _engine.plan_units
+    plan_batches = _results.plan_batches
     waited = set()
 
-    def both_have_missed_everything(sequences, *rest):
+    def both_have_missed_everything(items, *rest):
         if threading.get_ident() not in waited:
             waited.add(threading.get_ident())
             barrier.wait(60)
-            assert len(sequences) == 100
-        return plan_units(sequences, *rest)
+            assert len(items) == 100
+        return plan_batches(items, *rest)
 
     def embed(_):
         return new_estimator(checkpoint, cache, batch_tokens=MANY_UNITS).fit_transform(SEQUENCES)
 
-    monkeypatch.setattr(_engine, "plan_units", both_have_missed_everything)
+    monkeypatch.setattr(_results, "plan_batches", both_have_missed_everything)
     with ThreadPoolExecutor(2) as pool:
         first, second = pool.map(embed, range(2))
     assert sorted(embedded) == sorted(SEQUENCES)
@@ -187,33 +187,33 @@ from sklearn_esm import ESMEmbeddingTransformer, _engine
 path, folder, here, *sequences = sys.argv[1:]
 here = Path(here)
 ran = []
-run_unit = _engine.run_unit
+hidden_states = _engine.hidden_states
 
-def beside_the_other(model, unit, *rest):
+def beside_the_other(model, sequences, layers):
     (here / "two has begun").touch()
     while not (here / "one has begun").exists():
         time.sleep(0.005)
-    ran.extend(unit.sequences)
-    return run_unit(model, unit, *rest)
+    ran.extend(sequences)
+    return hidden_states(model, sequences, layers)
 
-_engine.run_unit = beside_the_other
+_engine.hidden_states = beside_the_other
 matrix = ESMEmbeddingTransformer(path, cache=folder, batch_tokens=30).fit_transform(sequences)
 numpy.save(here / "matrix.npy", matrix)
 print(*ran)
 """
     command = [sys.executable, "-c", code, checkpoint.path, folder, tmp_path, *SEQUENCES]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
-        run_unit = _engine.run_unit
+        hidden_states = _engine.hidden_states
 
         def beside_the_other(*arguments):
             (tmp_path / "one has begun").touch()
             while not (tmp_path / "two has begun").exists():
                 assert other.poll() is None
                 time.sleep(0.005)
-            return run_unit(*arguments)
+            return hidden_states(*arguments)
 
         try:
-            monkeypatch.setattr(_engine, "run_unit", beside_the_other)
+            monkeypatch.setattr(_engine, "hidden_states", beside_the_other)
             matrix = new_estimator(checkpoint, folder, batch_tokens=MANY_UNITS).fit_transform(SEQUENCES)
             output, _ = other.communicate(timeout=120)
         finally:

@@ -18,19 +18,17 @@ LONG = "MKTAYIAKQRQISFVKSHFSRQLEERLGLIEVQ" * 4
 def small_device(monkeypatch):
     """Make the device run out of memory above a number of tokens; the sizes of all batches tried."""
     tried = []
-    run_unit = _engine.run_unit
+    hidden_states = _engine.hidden_states
 
     def limited(most):
-        def running(model, unit, layers, batch_tokens):
-            windows = max(1, batch_tokens // (unit.window_length + 2)) if unit.windows else 0
-            size = windows * (unit.window_length + 2) if unit.windows else unit.residues
-            tried.append(size)
-            if size > most:
+        def running(model, sequences, layers):
+            tried.append(sum(len(sequence) + 2 for sequence in sequences))
+            if tried[-1] > most:
                 raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
-            return run_unit(model, unit, layers, batch_tokens)
+            return hidden_states(model, sequences, layers)
 
-        monkeypatch.setattr(_engine, "run_unit", running)
-        monkeypatch.setattr(_workers, "lanes", lambda *_: 1)  # as on a GPU
+        monkeypatch.setattr(_engine, "hidden_states", running)
+        monkeypatch.setattr(_workers, "batches_at_a_time", lambda *_: 1)  # as on a GPU
         return tried
 
     return limited
@@ -55,11 +53,9 @@ def means(checkpoint, sequences):
 
 def test_batches_are_halved_until_they_fit(fresh, checkpoint, small_device):
     tried = small_device(60)
-    with pytest.warns(
-        RuntimeWarning, match=r"residues did not fit into the memory of cpu.*batch_tokens="
-    ):
+    with pytest.warns(RuntimeWarning, match=r"tokens did not fit into the memory of cpu.*batch_tokens="):
         assert_faithful(embed(fresh, SEQUENCES), means(checkpoint, SEQUENCES))
-    assert sum(size for size in tried if size <= 60) == sum(map(len, set(SEQUENCES)))
+    assert sum(size for size in tried if size <= 60) == sum(len(s) + 2 for s in set(SEQUENCES))
 
 
 def test_it_is_said_once_and_remembered(fresh, small_device):
@@ -77,9 +73,9 @@ def test_it_is_said_once_and_remembered(fresh, small_device):
 def test_sequence_that_does_not_fit_alone_is_named(fresh, small_device):
     small_device(100)
     with (
-        pytest.warns(RuntimeWarning, match="halved"),
+        pytest.warns(RuntimeWarning, match="Smaller batches"),
         pytest.raises(
-            MemoryError, match=r"MKTAYIAKQRQISFVKS\.\.\. \(132 residues\).*even alone.*'window'"
+            MemoryError, match=r"MKTAYIAKQRQISFVKS\.\.\. \(132 residues\).*even alone.*max_length"
         ),
     ):
         embed(fresh, [*SEQUENCES, LONG, LONG[1:]], batch_tokens=300)
@@ -89,6 +85,6 @@ def test_fewer_windows_run_at_a_time(fresh, checkpoint, small_device):
     parameters = {"overlong": "window", "max_length": 20}
     expected = embed(checkpoint.path, [LONG], **parameters)
     tried = small_device(50)
-    with pytest.warns(RuntimeWarning, match="halved"):
+    with pytest.warns(RuntimeWarning, match="Smaller batches"):
         assert_faithful(embed(fresh, [LONG], **parameters), expected)
-    assert tried == [9 * 22, 3 * 22, 22]
+    assert tried == [9 * 22, 4 * 22, *6 * [2 * 22], 22]  # of 13 windows

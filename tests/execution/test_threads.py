@@ -2,7 +2,6 @@
 
 import threading
 import time
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -13,32 +12,33 @@ from numpy.testing import assert_array_equal
 
 from sklearn_esm import ESMEmbeddingTransformer, _engine
 from sklearn_esm._background import Stop, StoppedError
-from sklearn_esm._engine import plan_units
 from sklearn_esm._execution import _threads, _workers
+from sklearn_esm._execution._pieces import Item, plan_batches
 
 SEQUENCES = [
     "GIGKFLHSAKKFGKAFVGEIMNS"[: 3 + row % 20] + "ACDEFGHIKLMNPQRSTVWY"[row % 20] for row in range(40)
 ]
+BATCHES = plan_batches([Item(sequence) for sequence in SEQUENCES], 50, None)
 LONG = "MKTAYIAKQRQISFVKSHFSRQLEERLGLIEVQAPILSRVGDGTQDNLSGAEKAVQVKVKALPDAQFEVVHSLAKWKRQTLGQHDFS" * 20
 
 
 @pytest.fixture
-def three_lanes(monkeypatch):
-    monkeypatch.setattr(_workers, "lanes", lambda *_: 3)
+def three_threads(monkeypatch):
+    monkeypatch.setattr(_workers, "batches_at_a_time", lambda *_: 3)
     monkeypatch.setattr(_threads, "_cores", _threads._Cores(3))
 
 
 @pytest.fixture
 def places(monkeypatch):
-    """Of each unit that runs: its residues, its thread, and how many threads torch has there."""
+    """Of each batch that runs: its residues, its thread, and how many threads torch has there."""
     told = []
-    run_unit = _engine.run_unit
+    hidden_states = _engine.hidden_states
 
-    def telling(model, unit, *rest):
-        told.append((unit.residues, threading.current_thread(), torch.get_num_threads()))
-        return run_unit(model, unit, *rest)
+    def telling(model, sequences, layers):
+        told.append((sum(map(len, sequences)), threading.current_thread(), torch.get_num_threads()))
+        return hidden_states(model, sequences, layers)
 
-    monkeypatch.setattr(_engine, "run_unit", telling)
+    monkeypatch.setattr(_engine, "hidden_states", telling)
     return told
 
 
@@ -47,32 +47,32 @@ def embed(checkpoint, sequences, **parameters):
     return ESMEmbeddingTransformer(checkpoint.path, **parameters).fit_transform(sequences)
 
 
-def test_vectors_are_those_of_fair_esm(checkpoint, three_lanes, places):
+def test_vectors_are_those_of_fair_esm(checkpoint, three_threads, places):
     expected = [states.mean(0) for states in fair_esm_residues(checkpoint, SEQUENCES, 3)]
     assert_faithful(embed(checkpoint, SEQUENCES), np.array(expected))
     assert len({thread for _, thread, _ in places}) > 1
 
 
-def test_states_of_residues_come_in_their_order(checkpoint, three_lanes):
+def test_states_of_residues_come_in_their_order(checkpoint, three_threads):
     states = embed(checkpoint, SEQUENCES, pooling=None)
     for actual, expected in zip(states, fair_esm_residues(checkpoint, SEQUENCES, 3), strict=True):
         assert_faithful(actual, expected)
 
 
-def test_each_lane_has_one_thread_of_torch(checkpoint, three_lanes, places):
+def test_each_thread_has_one_thread_of_torch(checkpoint, three_threads, places):
     embed(checkpoint, SEQUENCES)
     assert {threads for *_, threads in places} == {1}
     assert threading.main_thread() not in {thread for _, thread, _ in places}
 
 
-def test_unit_longer_than_a_lanes_share_has_every_core(checkpoint, three_lanes, places):
+def test_batch_longer_than_a_threads_share_has_every_core(checkpoint, three_threads, places):
     embed(checkpoint, [*SEQUENCES, LONG])
     (residues, _, threads), *others = places
     assert (residues, threads) == (len(LONG), torch.get_num_threads())
     assert {threads for *_, threads in others} == {1}
 
 
-def test_threads_of_torch_stay_as_they_were(checkpoint, three_lanes):
+def test_threads_of_torch_stay_as_they_were(checkpoint, three_threads):
     before = torch.get_num_threads()
     embed(checkpoint, SEQUENCES)
     later = []
@@ -82,7 +82,7 @@ def test_threads_of_torch_stay_as_they_were(checkpoint, three_lanes):
     assert [torch.get_num_threads(), *later] == [before, before]
 
 
-def test_users_function_is_called_in_the_users_thread(checkpoint, three_lanes):
+def test_users_function_is_called_in_the_users_thread(checkpoint, three_threads):
     threads = set()
 
     def middle(residues):
@@ -93,125 +93,124 @@ def test_users_function_is_called_in_the_users_thread(checkpoint, three_lanes):
     assert threads == {threading.current_thread()}
 
 
-def test_error_in_a_lane_is_raised_and_ends_the_others(checkpoint, three_lanes, monkeypatch):
+def test_error_in_a_thread_is_raised_and_ends_the_others(checkpoint, three_threads, monkeypatch):
     ran = []
 
-    def failing(model, unit, *rest):
-        ran.append(unit)
+    def failing(model, sequences, layers):
+        ran.append(sequences)
         raise RuntimeError("no luck")
 
     before = threading.active_count()
     with monkeypatch.context() as patch:
-        patch.setattr(_engine, "run_unit", failing)
+        patch.setattr(_engine, "hidden_states", failing)
         with pytest.raises(RuntimeError, match="no luck"):
             embed(checkpoint, SEQUENCES)
-    units = plan_units(SEQUENCES, 50)
-    assert len(ran) <= 2 * 3 + 1 < len(units)
+    assert len(ran) <= 2 * 3 + 1 < len(BATCHES)
     assert threading.active_count() == before
     assert_array_equal(embed(checkpoint, SEQUENCES), embed(checkpoint, SEQUENCES))
 
 
-def test_results_that_nobody_waits_for_end_the_lanes():
+def test_results_that_nobody_waits_for_end_the_threads():
     before = threading.active_count()
-    results = _threads.side_by_side(lambda unit: unit.rows, plan_units(SEQUENCES, 50), 3, None, Stop())
-    unit, rows = next(results)
-    assert rows == unit.rows
+    results = _threads.run_side_by_side(lambda batch: batch.rows, BATCHES, 3, None, Stop())
+    batch, rows = next(results)
+    assert rows == batch.rows
     assert threading.active_count() == before + 3
     results.close()
     assert threading.active_count() == before
 
 
-def test_what_other_lanes_have_begun_is_not_lost_to_an_error():
-    units = plan_units(SEQUENCES, 50)
+def test_what_other_threads_have_begun_is_not_lost_to_an_error():
     first_failed = threading.Event()
 
-    def run(unit):
-        if unit is units[0]:
+    def run(batch):
+        if batch is BATCHES[0]:
             first_failed.set()
             raise RuntimeError("no luck")
         first_failed.wait()
-        return unit.rows
+        return batch.rows
 
     done = []
     with pytest.raises(RuntimeError, match="no luck"):
-        done.extend(unit for unit, _ in _threads.side_by_side(run, units, 3, None, Stop()))
-    assert units[1] in done
-    assert units[2] in done
+        done.extend(batch for batch, _ in _threads.run_side_by_side(run, BATCHES, 3, None, Stop()))
+    assert BATCHES[1] in done
+    assert BATCHES[2] in done
 
 
 def test_what_is_done_is_handed_out_before_more_is_begun():
     # what waits here would be lost to a kill
-    units = plan_units(SEQUENCES, 50)
     first_ran, go_on = threading.Event(), threading.Event()
     taken = []
 
     def slow_to_come():
-        for unit in units:
-            taken.append(unit)
-            yield unit
+        for batch in BATCHES:
+            taken.append(batch)
+            yield batch
             first_ran.wait()
-            time.sleep(0.05)  # for the lane to tell that it is done
+            time.sleep(0.05)  # for the thread to finish
 
-    def run(unit):
-        if unit is units[0]:
+    def run(batch):
+        if batch is BATCHES[0]:
             first_ran.set()
         else:
             go_on.wait()
-        return unit.rows
+        return batch.rows
 
-    results = _threads.side_by_side(run, slow_to_come(), 3, None, Stop())
-    assert next(results) == (units[0], units[0].rows)
-    assert taken == units[:2]
+    results = _threads.run_side_by_side(run, slow_to_come(), 3, None, Stop())
+    assert next(results) == (BATCHES[0], BATCHES[0].rows)
+    assert taken == BATCHES[:2]
     go_on.set()
     results.close()
 
 
-def test_few_units_are_taken_ahead():
+def test_few_batches_are_taken_ahead():
     taken = []
 
-    def units():
-        for unit in plan_units(SEQUENCES, 50):
-            taken.append(unit)
-            yield unit
+    def batches():
+        for batch in BATCHES:
+            taken.append(batch)
+            yield batch
 
-    results = _threads.side_by_side(lambda unit: unit.rows, units(), 3, None, Stop())
+    results = _threads.run_side_by_side(lambda batch: batch.rows, batches(), 3, None, Stop())
     next(results)
     assert len(taken) <= 2 * 3 + 1
     results.close()
 
 
-def test_lanes_are_the_threads_that_torch_has():
-    assert _threads.lanes("cpu", None) == torch.get_num_threads()
-    assert _threads.lanes("cpu", 5) == 5  # of the caller's thread
-    assert _threads.lanes("cuda:1", 5) == 1
+def test_as_many_batches_run_as_torch_has_threads():
+    assert _threads.batches_at_a_time("cpu", None) == torch.get_num_threads()
+    assert _threads.batches_at_a_time("cpu", 5) == 5  # of the caller's thread
+    assert _threads.batches_at_a_time("cuda:1", 5) == 1
 
 
-def test_no_unit_runs_in_the_callers_thread():
-    units = [*plan_units(SEQUENCES, 50), replace(plan_units([LONG], 50)[0], wide=True)]
-    results = list(_threads.side_by_side(lambda _: threading.current_thread(), units, 1, None, Stop()))
-    assert {unit.rows for unit, _ in results} == {unit.rows for unit in units}
+def test_no_batch_runs_in_the_callers_thread():
+    batches = [*BATCHES, BATCHES[0]._replace(wide=True)]
+    results = list(
+        _threads.run_side_by_side(lambda _: threading.current_thread(), batches, 1, None, Stop())
+    )
+    assert {batch.rows for batch, _ in results} == {batch.rows for batch in batches}
     assert threading.current_thread() not in {thread for _, thread in results}
 
 
-def test_a_stop_ends_the_lanes_without_waiting_for_a_pass():
+def test_a_stop_ends_the_threads_without_waiting_for_a_pass():
     stop, begun, go_on = Stop(), threading.Event(), threading.Event()
 
-    def run(unit):
+    def run(batch):
         begun.set()
         go_on.wait()
 
-    results = _threads.side_by_side(run, plan_units(SEQUENCES, 50), 3, None, stop)
+    results = _threads.run_side_by_side(run, BATCHES, 3, None, stop)
     threading.Thread(target=lambda: (begun.wait(), setattr(stop, "requested", True))).start()
     with pytest.raises(StoppedError):
         next(results)
     go_on.set()
 
 
-@pytest.mark.parametrize(("lanes", "wide"), [(1, []), (2, []), (3, [500]), (6, [500, 200, 200])])
-def test_plan_marks_what_is_longer_than_a_lanes_share(lanes, wide):
+@pytest.mark.parametrize(("at_a_time", "wide"), [(1, []), (2, []), (3, [500]), (6, [500, 200, 200])])
+def test_plan_marks_what_is_longer_than_a_threads_share(at_a_time, wide):
     sequences = ["A" * length for length in (200, 100, 500, 200)]
-    units = plan_units(sequences, 100, lanes=lanes)
-    assert [unit.residues for unit in units if unit.wide] == wide
+    batches = plan_batches([Item(sequence) for sequence in sequences], 100, None, at_a_time)
+    assert [sum(len(i.sequence) for i in batch.items) for batch in batches if batch.wide] == wide
 
 
 def test_passes_wait_for_free_cores(monkeypatch):
@@ -221,7 +220,7 @@ def test_passes_wait_for_free_cores(monkeypatch):
     def work(threads):
         torch.set_num_threads(threads)
         for _ in range(20):
-            with _threads.cores_taken():
+            with _threads.take_cores():
                 with lock:
                     running.append(threads)
                     seen.append(sum(running))
