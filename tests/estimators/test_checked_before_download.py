@@ -120,7 +120,7 @@ OF_EACH = {
         ),
     ],
     ESMContactTransformer: [
-        (ESM1V, {}, ["MKT"], ValueError, f"{ESM1V} predicts no contacts"),
+        (ESM1V, {}, ["MKT"], ValueError, f"model must have a contact regression; got {ESM1V}"),
         (ESM2, {"output": "x"}, ["MKT"], ValueError, "output='x' is unknown."),
         (ESM2, {"overlong": "window"}, ["MKT"], ValueError, "overlong='window' is unknown."),
     ],
