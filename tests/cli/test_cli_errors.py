@@ -33,8 +33,8 @@ def output(tmp_path):
 @pytest.mark.parametrize(
     ("content", "options", "message"),
     [
-        ("", [], "{fasta} is empty. Pass a FASTA file"),
-        ("MKT\n", [], "{fasta}, line 1: 'MKT' stands before the first '>'"),
+        ("", [], "{fasta} must be a FASTA file; got an empty file."),
+        ("MKT\n", [], "{fasta}, line 1: the first record must begin with '>'; got 'MKT'."),
         (
             ">a\nMKT\n>b\n",
             [],

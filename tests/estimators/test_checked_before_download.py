@@ -55,7 +55,7 @@ OF_ALL = [
     (ESM2, {}, ["MKT", None], ValueError, "Sequence 1 is missing: found None."),
     (ESM2, {}, np.array(["MKT", np.nan]), ValueError, "Sequence 1 is the text 'nan'"),
     (ESM2, {}, ["MKT", 7], TypeError, "Row 1 is 7 (type int)"),
-    (ESM2, {}, "MKT", ValueError, "X is a single sequence"),
+    (ESM2, {}, "MKT", ValueError, "X must be a list or column of sequences; got a single str"),
     (ESM2, {}, [], ValueError, "Found array with 0 sample(s)"),
     (ESM2, {"max_length": 5}, ["MKT", "MKTAYI"], ValueError, "Sequence 1 (MKTAYI) has 6 residues, and"),
     (ESM1B, {}, ["MKT", LONG], ValueError, "Sequence 1 (AAAAAAAAAAAAAAAAA...) has 1,023 residues, and"),
