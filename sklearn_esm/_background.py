@@ -1,8 +1,8 @@
-"""Run work in a thread of its own, where Ctrl-C cannot interrupt it halfway.
+"""Run work in a background thread, which Ctrl-C cannot interrupt.
 
-Python raises KeyboardInterrupt in the main thread only. The work behind a transform claims cache
-entries, holds locks and opens transactions. It runs in a background thread, and the caller's thread
-only waits for results: an interrupt there stops the work, which then releases what it holds.
+Python raises KeyboardInterrupt in the main thread only. The work of a transform claims cache entries,
+holds locks and opens transactions, so it runs in a background thread. The caller's thread only waits
+for results. An interrupt there requests a stop, and the background thread then releases its resources.
 """
 
 from __future__ import annotations
@@ -20,29 +20,29 @@ _ITEM, _ERROR, _END = range(3)
 
 
 class StoppedError(Exception):
-    """Raised in a background thread whose caller no longer waits for results."""
+    """Raised in a background thread after its caller has stopped waiting."""
 
 
 class Stop:
-    """A request to stop, made by the caller's thread and checked by the threads that work for it."""
+    """A request to stop, set by the caller's thread and checked by the working threads."""
 
     def __init__(self) -> None:
         self.requested = False
 
     def check(self) -> None:
-        """Raise `StoppedError` if the caller no longer waits."""
+        """Raise `StoppedError` if a stop was requested."""
         if self.requested:
             raise StoppedError
 
 
 def iterate_in_background(produce: Callable[[Stop], Iterator[T]]) -> Iterator[T]:
-    """Yield the items of ``produce(stop)``, which runs in a thread of its own.
+    """Yield the items of ``produce(stop)``, which runs in a background thread.
 
-    At most two items wait for the caller. An exception of the generator is raised here. When the
-    caller stops iterating, the generator is closed in its thread. After a KeyboardInterrupt the
-    caller does not wait for that.
+    At most two items wait for the caller. Exceptions of the generator are raised here. If the caller
+    stops iterating, the generator is closed in its thread. The caller waits for that, except after a
+    KeyboardInterrupt.
     """
-    # SimpleQueue is written in C: an interrupt cannot leave one of its locks held
+    # SimpleQueue is written in C, so an interrupt cannot leave its locks held
     ready: SimpleQueue[tuple[int, Any]] = SimpleQueue()
     wanted: SimpleQueue[None] = SimpleQueue()  # one token for each item that may be put
     stop = Stop()
@@ -62,14 +62,14 @@ def iterate_in_background(produce: Callable[[Stop], Iterator[T]]) -> Iterator[T]
         try:
             _request_stop(stop, wanted)
         finally:
-            # once more, because a KeyboardInterrupt may have struck in the line above
+            # again, because a KeyboardInterrupt can interrupt the line above
             _request_stop(stop, wanted)
         if thread.is_alive() and not isinstance(sys.exc_info()[1], KeyboardInterrupt):
             thread.join()
 
 
 def call_in_background(function: Callable[[Stop], T]) -> T:
-    """Return ``function(stop)``, called in a thread of its own."""
+    """Return ``function(stop)``, called in a background thread."""
     (result,) = iterate_in_background(lambda stop: (function(stop) for _ in range(1)))
     return result
 
@@ -89,7 +89,7 @@ def _produce(
                     break
                 ready.put((_ITEM, item))
         finally:
-            items.close()  # here, not whenever the generator is garbage-collected
+            items.close()  # in this thread, not during garbage collection
     except BaseException as error:
         ready.put((_ERROR, error))
     else:

@@ -1,4 +1,4 @@
-"""Read the one column of a list, an array or a table, whichever library it is of."""
+"""Read the column of sequences from a list, an array or a table of any library."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def items_of(X: Any) -> list[Any]:
     ValueError
         If X is a single sequence, is empty, or has several columns or dimensions.
     TypeError
-        If X is of a type that holds no column of sequences, or fails when it is read.
+        If X has an unsupported type or cannot be read.
     """
     _refuse_containers(X)
     shape, names, column = _layout(X)
@@ -31,13 +31,13 @@ def items_of(X: Any) -> list[Any]:
     if len(shape) > 1 and shape[1] == 0:
         raise ValueError(
             f"Found array with 0 feature(s) (shape={shape}) while a minimum of 1 is required: "
-            "X needs one column, the sequences."
+            "X must have one column, the sequences."
         )
     if len(shape) > 1 and shape[1] > 1:
         shown = ", ".join(map(repr, names[:_COLUMNS_SHOWN]))
         more = ", ..." if len(names) > _COLUMNS_SHOWN else ""
         raise ValueError(
-            f"X has {shape[1]} columns ({shown}{more}), and one is needed. Select the column of "
+            f"X must have one column; got {shape[1]} columns ({shown}{more}). Select the column of "
             "sequences, for instance with a ColumnTransformer."
         )
     with _explained(X):
@@ -45,29 +45,31 @@ def items_of(X: Any) -> list[Any]:
 
 
 def is_biopython_seq(item: Any) -> bool:
-    """Return whether an object is a ``Seq`` of Biopython, which need not be installed."""
+    """Return whether an object is a ``Seq`` of Biopython, without importing Biopython."""
     return any(base.__module__ == "Bio.Seq" for base in type(item).__mro__)
 
 
 def _refuse_containers(X: Any) -> None:
     kind = type(X).__name__
-    # looked up on the class: a table with a column called "seq" has an attribute of that name
+    # checked on the class, because a table with a column "seq" has an attribute of that name
     if isinstance(X, str) or is_biopython_seq(X) or hasattr(type(X), "seq"):
-        raise ValueError(f"X is a single sequence, a {kind}: pass a list, [sequence].")
+        raise ValueError(
+            f"X must be a list or column of sequences; got a single {kind}. Pass [sequence]."
+        )
     if isinstance(X, (bytes, bytearray, memoryview)):
-        raise TypeError(f"X is {kind}: decode it first, and pass a list, [X.decode()].")
+        raise TypeError(f"X must be a list or column of sequences; got {kind}. Pass [X.decode()].")
     if isinstance(X, Mapping):
-        raise TypeError(f"X is a {kind}, whose rows have no numbers: pass list(X.values()).")
+        raise TypeError(f"X must be a list or column of sequences; got {kind}. Pass list(X.values()).")
     if isinstance(X, Set):
-        raise TypeError(f"X is a {kind}, which has no order: pass a list, sorted(X).")
+        raise TypeError(f"X must have an order; got {kind}. Pass sorted(X).")
     if hasattr(type(X), "tocsr"):
         raise TypeError(
-            f"X is sparse, a {kind}, and holds numbers: pass a list or a column of sequences."
+            f"X must hold sequences; got the sparse matrix {kind}. Pass a list or column of sequences."
         )
 
 
 def _layout(X: Any) -> _Layout:
-    """Return the shape, the names of the columns, and the first column where there is one."""
+    """Return the shape, the names of the columns, and the first column, if any."""
     kind = type(X)
     with _explained(X):
         table = _table_layout(X)
@@ -81,22 +83,22 @@ def _layout(X: Any) -> _Layout:
         return _array_layout(array)
     if not isinstance(X, Sized) or not isinstance(X, Iterable):
         raise TypeError(
-            f"X is a {kind.__name__}, which has no length: pass a list or a column of sequences "
-            "(for a generator or a parser, list(X))."
+            f"X must be a list or column of sequences; got {kind.__name__}. Pass list(X) for a "
+            "generator or parser."
         )
     with _explained(X):
         return (len(X),), [], X
 
 
 def _table_layout(X: Any) -> _Layout | None:
-    """Return the layout of a table, and None for anything else."""
+    """Return the layout of a table, or None if X is not a table."""
     kind = type(X)
     if hasattr(kind, "column_names") and hasattr(kind, "num_rows"):
         names = list(X.column_names)
-        shape = X.num_rows, len(names)  # batches of pyarrow have a shape from version 15 on
+        shape = X.num_rows, len(names)  # pyarrow's batches have no shape before version 15
         if not names:
             return shape, names, None
-        # pyarrow's tables by number, as names may be repeated; Hugging Face's data sets by name
+        # pyarrow by number, because names can be repeated; Hugging Face data sets by name
         return shape, names, X.column(0) if hasattr(kind, "column") else X[names[0]]
     if hasattr(kind, "get_columns"):  # polars
         return X.shape, X.columns, X.get_columns()[0] if X.width else None
@@ -108,8 +110,8 @@ def _table_layout(X: Any) -> _Layout | None:
 def _array_layout(X: np.ndarray) -> tuple[tuple[int, ...], list[Any], Any]:
     if X.ndim not in (1, 2):
         raise ValueError(
-            f"Found array with dim {X.ndim} (shape={X.shape}), and X has one dimension, or two "
-            "with a single column: pass X.ravel() if every item is a sequence."
+            f"Found array with dim {X.ndim} (shape={X.shape}). X must have one dimension, or two with "
+            "a single column. Pass X.ravel() if every item is a sequence."
         )
     if X.ndim == 1:
         return X.shape, [], X
@@ -122,19 +124,19 @@ def _to_list(column: Any) -> list[Any]:
 
 
 def _list_methods(kind: type) -> list[str]:
-    # pyarrow, polars, then pandas and numpy; plain iteration would give pyarrow's scalar objects
+    # pyarrow, polars, then pandas and numpy; iterating over pyarrow yields scalar objects
     return [name for name in ("to_pylist", "to_list", "tolist") if hasattr(kind, name)]
 
 
 @contextmanager
 def _explained(X: Any) -> Iterator[None]:
-    """Raise TypeError where the methods of X itself fail, whatever they raise."""
+    """Raise TypeError if the methods of X raise any error."""
     try:
         yield
     except MemoryError:
         raise
     except Exception as error:
         raise TypeError(
-            f"X could not be read as a column of sequences: it is a {type(X).__name__}, and reading it "
-            f"raised {type(error).__name__}: {error}. Pass a list of strings."
+            f"X must be a list or column of sequences; got {type(X).__name__}, which raised "
+            f"{type(error).__name__}: {error}. Pass a list of strings."
         ) from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-# residues apart along the chain, as CASP groups contacts; nearer ones say little of the fold
+# separations along the chain, as in CASP; closer pairs contain little information on the fold
 BANDS = {"short": (6, 12), "medium": (12, 24), "long": (24, None)}
 FEATURES = (
     *(f"{kind}_{band}" for band in BANDS for kind in ("count", "mean")),
@@ -15,7 +15,7 @@ _NEAREST = min(low for low, _ in BANDS.values())
 
 
 def upper_triangle(contacts: np.ndarray) -> np.ndarray:
-    """The numbers of a symmetric map on and above its diagonal, row after row.
+    """Return the numbers of a symmetric map on and above its diagonal, row by row.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ def upper_triangle(contacts: np.ndarray) -> np.ndarray:
 
 
 def full_map(triangle: np.ndarray) -> np.ndarray:
-    """The symmetric map ``(residues, residues)`` of an upper triangle."""
+    """Return the symmetric map ``(residues, residues)`` of an upper triangle."""
     residues = int(np.sqrt(2 * len(triangle)))
     rows, columns = np.triu_indices(residues)
     contacts = np.empty((residues, residues), dtype=triangle.dtype)
@@ -39,7 +39,7 @@ def full_map(triangle: np.ndarray) -> np.ndarray:
 
 
 def contact_features(contacts: np.ndarray) -> np.ndarray:
-    """The summary of a map whose numbers are named in ``FEATURES``.
+    """Return the summary of a map, named in ``FEATURES``.
 
     Parameters
     ----------
@@ -49,10 +49,11 @@ def contact_features(contacts: np.ndarray) -> np.ndarray:
     Returns
     -------
     ndarray of shape (7,), float32
-        For the pairs i < j of each band of separations j - i, short (6 to 11), medium (12 to 23) and
-        long (24 and more): how many have p > 0.5, and the mean of p (0 where the sequence has no such
-        pair). At last the relative contact order of Plaxco et al. 1998 over all these pairs, each
-        weighted by its probability: sum of p (j - i) / (residues x sum of p); 0 without a pair.
+        Number of pairs i < j with p > 0.5 and mean of p, for each band of separations j - i: short
+        (6 to 11), medium (12 to 23) and long (24 and more). A band without pairs is 0.
+
+        The last number is the relative contact order of Plaxco et al. 1998 over all these pairs,
+        weighted by probability: sum of p (j - i) / (residues x sum of p).
 
     Examples
     --------

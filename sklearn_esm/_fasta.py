@@ -1,4 +1,4 @@
-"""FASTA files to names and sequences: Biopython parses, and this room says where a file is wrong."""
+"""Read FASTA files with Biopython, with errors that name file, line and record."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ from sklearn_esm._sequences import shorten
 
 _GZIP = b"\x1f\x8b"
 _OTHER_FORMATS = {
-    b"BZh": "is compressed with bzip2. Decompress it first; gzip is read as it is.",
-    b"\xfd7zXZ\0": "is compressed with xz. Decompress it first; gzip is read as it is.",
-    b"\x28\xb5\x2f\xfd": "is compressed with zstd. Decompress it first; gzip is read as it is.",
-    b"PK\x03\x04": "is a zip archive. Unpack it first; gzip is read as it is.",
-    b"\xff\xfe": "is UTF-16 text. Save it as UTF-8.",
-    b"\xfe\xff": "is UTF-16 text. Save it as UTF-8.",
+    b"BZh": "got bzip2 data. Decompress the file first; gzip is read directly.",
+    b"\xfd7zXZ\0": "got xz data. Decompress the file first; gzip is read directly.",
+    b"\x28\xb5\x2f\xfd": "got zstd data. Decompress the file first; gzip is read directly.",
+    b"PK\x03\x04": "got a zip archive. Unpack it first; gzip is read directly.",
+    b"\xff\xfe": "got UTF-16 text. Save it as UTF-8.",
+    b"\xfe\xff": "got UTF-16 text. Save it as UTF-8.",
 }
 _LONGEST_MAGIC = max(map(len, _OTHER_FORMATS))
-_UNDECODED = re.compile("[\udc80-\udcff]")  # what surrogateescape makes of bytes that are no UTF-8
+_UNDECODED = re.compile("[\udc80-\udcff]")  # surrogateescape's code points for invalid bytes
 _WITHOUT_SPACE = str.maketrans("", "", " \t\v\f\r\n")
 _NAME_SHOWN = 40
 
 
 class FastaRecords(NamedTuple):
-    """What a FASTA file holds, in its order.
+    """Names and sequences of a FASTA file, in the order of the file.
 
     Attributes
     ----------
     names : list of str
-        What stands behind the ``>`` of each record.
+        Text after the ``>`` of each record.
     sequences : list of str
-        The letters of each record, as they are written.
+        Letters of each record, unchanged.
     """
 
     names: list[str]
@@ -51,12 +51,12 @@ def read_fasta(path: str | os.PathLike[str] | IO[Any], *, empty: str = "error") 
     Parameters
     ----------
     path : str, path-like or file
-        The file, ``"-"`` for standard input, or an open file in binary or text mode, which is left
-        open. gzip is known by its first bytes, whatever the name (not in text mode).
+        Path of the file, ``"-"`` for standard input, or an open file in binary or text mode. An open
+        file stays open. gzip is detected by its first bytes, except in text mode.
 
     empty : {"error", "keep"}, default="error"
-        What becomes of a record without a sequence, which often means that a file was cut short:
-        refused, or kept as an empty string, which the estimators read as a missing sequence.
+        How to handle a record without a sequence, often a sign of a truncated file. ``"keep"``
+        returns an empty string, which estimators handle as a missing sequence.
 
     Returns
     -------
@@ -66,28 +66,28 @@ def read_fasta(path: str | os.PathLike[str] | IO[Any], *, empty: str = "error") 
     Raises
     ------
     ValueError
-        For what is no FASTA file, is damaged, or is not UTF-8 text, and for a record without a
-        sequence; the message names line and record.
+        If the file is not a FASTA file, is damaged, is not UTF-8 text, or has a record without a
+        sequence. The message names line and record.
     OSError
-        Where the file cannot be opened.
+        If the file cannot be opened.
     ImportError
-        Where Biopython is not installed, which comes with the extra ``bio``.
+        If Biopython is not installed. It is part of the extra ``bio``.
 
     See Also
     --------
-    ESMEmbeddingTransformer : Takes the sequences.
+    ESMEmbeddingTransformer : Embed the sequences.
 
     Notes
     -----
-    A name is the whole line behind the ``>``, without white space at its end. Names may be repeated
-    or empty: they are kept as they are.
+    A name is the whole line after the ``>``, without trailing white space. Names can be repeated or
+    empty.
 
-    A sequence is its lines joined, without white space. Its letters are not looked at, nor is their
-    case changed: gaps, stops, digits and nucleotides are up to the parameter ``invalid`` of the
-    estimators. DNA passes there, too, for A, C, G, T and N are residues.
+    A sequence is its lines joined, without white space. Letters are neither checked nor changed: the
+    estimators' parameter ``invalid`` handles gaps, stops, digits and nucleotides. DNA passes there too,
+    because A, C, G, T and N are residues.
 
-    Line ends may be those of any system, also mixed. A byte-order mark is left out, and so are blank
-    lines and lines that begin with ``;``, the comments of early FASTA.
+    All line endings are accepted, also mixed. Byte-order marks, blank lines and comment lines that
+    begin with ``;`` are ignored.
 
     All records are held in memory.
 
@@ -108,7 +108,7 @@ def read_fasta(path: str | os.PathLike[str] | IO[Any], *, empty: str = "error") 
     (2, 128)
     """
     if empty not in ("error", "keep"):
-        raise ValueError(f"empty={empty!r} is unknown. Pass 'error' or 'keep'.")
+        raise ValueError(f"empty must be 'error' or 'keep'; got {empty!r}.")
     module = import_extra("Bio.SeqIO.FastaIO", of="read_fasta", extra="bio", library="Biopython")
     records = FastaRecords([], [])
     with _opened(path) as (source, file):
@@ -124,26 +124,26 @@ def read_fasta(path: str | os.PathLike[str] | IO[Any], *, empty: str = "error") 
             records.names.append(name)
             records.sequences.append(sequence)
     if not records.names:
-        what = f"has {lines.number} lines, none of which begins with '>'" if lines.number else "is empty"
+        got = f"{lines.number} lines, none of which begins with '>'" if lines.number else "an empty file"
         raise ValueError(
-            f"{source} {what}. Pass a FASTA file: for each record a line '>name', then its sequence."
+            f"{source} must be a FASTA file; got {got}. Write a line '>name' before each sequence."
         )
     return records
 
 
 def record_label(row: int, name: str) -> str:
-    """Name a record in a message, counted from 1 as in an editor."""
+    """Return a record's label in messages, counted from 1."""
     return f"record {row + 1}, '{shorten(name, _NAME_SHOWN)}'"
 
 
 class _Lines:
-    """The lines that the parser is to see, counted; what it would pass over in silence is refused."""
+    """The lines for the parser, counted. Raises errors for lines that the parser would ignore."""
 
     def __init__(self, text: Iterable[str], source: str) -> None:
         self._text = text
         self._source = source
         self.number = 0  # of the latest line, from 1
-        self.headers: list[int] = []  # the numbers of the lines that begin a record
+        self.headers: list[int] = []  # line numbers of the records' first lines
 
     def __iter__(self) -> Iterator[str]:
         try:
@@ -156,30 +156,33 @@ class _Lines:
                 elif not line or line.startswith(";"):
                     continue
                 elif line[0].isspace() and line.lstrip().startswith(">"):
-                    # to the parser it would be a piece of the former sequence
-                    raise self._error("white space stands before the '>'. Remove it.")
+                    # the parser would append this line to the previous sequence
+                    raise self._error(
+                        "a record must begin with '>'; got white space before it. Remove it."
+                    )
                 elif not self.headers and not line.isspace():
                     raise self._error(
-                        f"'{shorten(line.strip(), _NAME_SHOWN)}' stands before the first '>', so this "
-                        "is no FASTA file. Begin every record with a line '>name'."
+                        "the first record must begin with '>'; got "
+                        f"'{shorten(line.strip(), _NAME_SHOWN)}'. Write a line '>name' before each "
+                        "sequence."
                     )
                 yield line
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise ValueError(
-                f"{self._source}: the gzip data after line {self.number:,} are damaged or cut short "
-                f"({error}). Copy the file again."
+                f"{self._source} must be intact gzip data; got damaged or truncated data after line "
+                f"{self.number:,} ({error}). Copy the file again."
             ) from error
 
     def _checked(self, line: str) -> str:
         undecoded = _UNDECODED.search(line)
         if undecoded:
             raise self._error(
-                f"the byte 0x{ord(undecoded[0]) - 0xDC00:02x} at position {undecoded.start()} is no "
-                "UTF-8. If this is a text file, save it as UTF-8."
+                f"must be UTF-8 text; got the byte 0x{ord(undecoded[0]) - 0xDC00:02x} at position "
+                f"{undecoded.start()}. If this is a text file, save it as UTF-8."
             )
         if "\0" in line:
-            raise self._error("a NUL byte, so this is no text file. Pass a FASTA file.")
-        # not the file's beginning alone: files that have one may have been joined to one file
+            raise self._error("must be text; got a NUL byte. Pass a FASTA file.")
+        # in every line, because files with a byte-order mark may have been concatenated
         return line.removeprefix("\ufeff")
 
     def _error(self, what: str) -> ValueError:
@@ -187,7 +190,7 @@ class _Lines:
 
 
 class _Rejoined(io.RawIOBase):
-    """A file whose first bytes have been read already; a pipe cannot be asked for them again."""
+    """A file whose first bytes were already read, because a pipe cannot seek back."""
 
     def __init__(self, head: bytes, rest: IO[bytes]) -> None:
         self._head = head
@@ -205,12 +208,12 @@ class _Rejoined(io.RawIOBase):
 
 @contextmanager
 def _opened(path: str | os.PathLike[str] | IO[Any]) -> Iterator[tuple[str, IO[Any]]]:
-    """What a message calls the file, and the file, closed at the end only if it was opened here."""
+    """Yield the file's name for messages and the file, which is closed only if it was opened here."""
     if not isinstance(path, (str, os.PathLike)):
         if not hasattr(path, "read"):
             raise TypeError(
-                f"{shorten(repr(path), 40)} is neither the path of a FASTA file nor an open one. Pass "
-                "a path, an open file, or '-' for standard input."
+                "path must be a path, an open file, or '-' for standard input; got "
+                f"{shorten(repr(path), 40)}."
             )
         yield str(getattr(path, "name", "The open file")), path
     elif os.fspath(path) == "-":
@@ -221,20 +224,20 @@ def _opened(path: str | os.PathLike[str] | IO[Any]) -> Iterator[tuple[str, IO[An
 
 
 def _text(file: IO[Any], source: str) -> Iterable[str]:
-    """The lines of a file, whatever ends them in it; each ends with a newline but the last one."""
+    """Return the lines of a file, with any line endings replaced by newlines."""
     try:
         head = file.read(_LONGEST_MAGIC)
         if isinstance(head, str):
             return io.StringIO(head + file.read(), newline=None)
     except UnicodeDecodeError as error:
         raise ValueError(
-            f"{source} is no text in {error.encoding}, as which it was opened. Open it in mode 'rb'."
+            f"{source} must be text in {error.encoding}; got other bytes. Open it in mode 'rb'."
         ) from error
     while len(head) < _LONGEST_MAGIC and (more := file.read(_LONGEST_MAGIC - len(head))):
-        head += more  # an unbuffered pipe gives what it has
+        head += more  # an unbuffered pipe can return fewer bytes
     for magic, what in _OTHER_FORMATS.items():
         if head.startswith(magic):
-            raise ValueError(f"{source} {what}")
+            raise ValueError(f"{source} must be plain or gzip FASTA text; {what}")
     whole: Any = io.BufferedReader(_Rejoined(head, file))
     if head.startswith(_GZIP):
         whole = gzip.GzipFile(fileobj=whole)

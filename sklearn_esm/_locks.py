@@ -1,4 +1,4 @@
-"""Locks that a forked process can use, whatever the threads of its parent were doing."""
+"""Locks that stay usable in a forked process."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ import threading
 
 
 def fork_safe_lock() -> threading.Lock:
-    """Return a lock that a fork waits for, so that what it guards is whole in the child.
+    """Return a lock that ``os.fork`` acquires, so that the data it guards are consistent in the child.
 
-    Locks that are taken one inside the other must be made in the opposite order: a fork takes the
-    latest first.
+    Nested locks must be created innermost first, because a fork acquires the newest lock first.
     """
     lock = threading.Lock()
     if hasattr(os, "register_at_fork"):

@@ -1,4 +1,4 @@
-"""Libraries that come with an extra: imported when needed, with an error that names the extra."""
+"""Import libraries of an extra on demand, with an error that names the extra."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from typing import Any
 
 
 def import_extra(module: str, *, of: str, extra: str, library: str | None = None) -> Any:
-    """Import a module of a library that the package can do without.
+    """Import a module of an optional library.
 
     Parameters
     ----------
     module : str
-        Its full name.
+        Full name of the module.
     of : str
-        Who needs it, the first words of the message.
+        User of the module, the first words of the message.
     extra : str
-        The extra of this package that brings it.
+        Extra of this package that installs the library.
     library : str or None, default=None
-        What the library is called; None is the first part of the module's name.
+        Name of the library. None is the first part of the module's name.
 
     Raises
     ------
     ImportError
-        Where it is not installed; the message says how to install it.
+        If the library is not installed.
     """
     try:
         return import_module(module)

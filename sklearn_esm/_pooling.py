@@ -1,4 +1,4 @@
-"""How the hidden states of a sequence become one vector."""
+"""Pool the hidden states of a sequence to one vector."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Pooling: TypeAlias = "str | Callable[[np.ndarray], np.ndarray]"
 _PROBE_RESIDUES = 12
 
 
-# sums run in float64: over the 34,350 residues of titin float32 would lose a digit
+# sums are float64, because float32 loses a digit over the 34,350 residues of titin
 _OVER_RESIDUES: dict[str, Callable[..., Any]] = {
     "mean": partial(np.mean, axis=1, dtype=np.float64),
     "max": partial(np.max, axis=1),
@@ -26,12 +26,12 @@ POOLINGS = (*_OVER_RESIDUES, *_AT_ENDS)
 
 
 def pool(hidden: np.ndarray, pooling: str, has_eos: bool) -> np.ndarray:
-    """Pool equally long sequences at once.
+    """Pool equally long sequences in one call.
 
     Parameters
     ----------
     hidden : ndarray of shape (sequences, tokens, width)
-        With BOS, and with EOS where the model has one; neither enters a pooling over residues.
+        States with BOS, and with EOS if the model has it. Poolings over residues exclude both.
     pooling : str
         One of ``POOLINGS``.
     has_eos : bool
@@ -50,40 +50,40 @@ def pool(hidden: np.ndarray, pooling: str, has_eos: bool) -> np.ndarray:
 def pool_by_function(
     pooling: Callable[[np.ndarray], np.ndarray], residues: np.ndarray, width: int
 ) -> np.ndarray:
-    """Return what a user's function makes of one sequence's states, ``(width,)`` float32.
+    """Return a user's function of one sequence's states, ``(width,)`` float32.
 
     Parameters
     ----------
     pooling : callable
-        Called with the states.
+        Function of the states.
     residues : ndarray of shape (residues, dim)
-        The function may keep or change them.
+        States, which the function may keep or change.
     width : int
-        How many numbers it must return, from ``pooled_width``.
+        Length of the vector, from ``pooled_width``.
     """
     vector = _call(pooling, residues)
     if len(vector) != width:
         raise ValueError(
-            f"The pooling function {pooling_name(pooling)!r} returned {len(vector)} numbers for one "
-            f"sequence and {width} for another. Return as many whatever the length."
+            f"The pooling function {pooling_name(pooling)!r} must return vectors of one length; got "
+            f"{len(vector)} and {width} numbers. Return the same length for every sequence."
         )
     return vector
 
 
 def residue_states(hidden: np.ndarray, has_eos: bool) -> np.ndarray:
-    """The states of the residues alone: ``hidden`` without BOS and EOS."""
+    """Return the states of the residues, without BOS and EOS."""
     return hidden[:, 1:-1] if has_eos else hidden[:, 1:]
 
 
 def pooling_name(pooling: Pooling) -> str:
-    """What a pooling is called in feature names."""
+    """Return the name of a pooling in feature names."""
     if isinstance(pooling, str):
         return pooling
     return getattr(pooling, "__name__", type(pooling).__name__).strip("<>")
 
 
 def pooled_width(pooling: Pooling, width: int) -> int:
-    """How many numbers a pooling makes of states ``width`` wide; a callable is tried on noise."""
+    """Return the length of the pooled vectors. A callable is tried on random states."""
     if isinstance(pooling, str):
         return width
     probe = np.random.default_rng(0).standard_normal((_PROBE_RESIDUES, width), dtype=np.float32)
@@ -94,8 +94,8 @@ def _call(pooling: Callable[[np.ndarray], np.ndarray], residues: np.ndarray) -> 
     vector = np.asarray(pooling(residues))
     if vector.ndim != 1 or vector.dtype.kind not in "fiub":
         raise ValueError(
-            f"The pooling function {pooling_name(pooling)!r} returned an array of shape {vector.shape} "
-            f"and dtype {vector.dtype} for states of shape {residues.shape}. Return one-dimensional "
-            "real numbers."
+            f"The pooling function {pooling_name(pooling)!r} must return a 1-D array of real numbers; "
+            f"got an array of shape {vector.shape} and dtype {vector.dtype} for states of shape "
+            f"{residues.shape}. Reduce the first axis, as in states.mean(axis=0)."
         )
     return vector.astype(np.float32)

@@ -1,1 +1,1 @@
-"""From a model's name or path to tensors: catalog, download, one reader per layout, fingerprint."""
+"""Find, download, read and identify the checkpoint of a model."""

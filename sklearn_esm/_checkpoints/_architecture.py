@@ -1,4 +1,4 @@
-"""Shape and family of a model, and an opened checkpoint."""
+"""The architecture of a model, and an opened checkpoint."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 class Architecture:
     """Shape and family of a model, read from the content of its checkpoint.
 
-    ``family`` is ``"esm2"``, ``"esm1b"`` (ESM-1v too: it is an ESM-1b whose checkpoint has no
-    ``emb_layer_norm_before``) or ``"esm1"``; ``max_length`` counts residues.
+    ``family`` is ``"esm2"``, ``"esm1b"`` or ``"esm1"``. ESM-1v is an ESM-1b whose checkpoint has no
+    ``emb_layer_norm_before``. ``max_length`` is in residues.
     """
 
     family: str
@@ -28,7 +28,7 @@ class Architecture:
 
     @property
     def alphabet(self) -> str:
-        """The name under which fair-esm knows the alphabet of this family."""
+        """Name of the family's alphabet in fair-esm."""
         return "ESM-1" if self.family == "esm1" else "ESM-1b"
 
     @property
@@ -38,7 +38,7 @@ class Architecture:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """An opened checkpoint: its architecture and the tensors of its encoder, by fair-esm's names."""
+    """An opened checkpoint: path, architecture, and tensors by fair-esm's names."""
 
     path: Path
     architecture: Architecture

@@ -1,15 +1,11 @@
-"""The 17 published sequence models: name, layers, width, heads, limit.
-
-Facts only, for whoever turns a model's name into a file or into a table; nothing here is read from
-a checkpoint.
-"""
+"""The 17 published sequence models: name, layers, width, heads, limit."""
 
 from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass
 
-# shipped with the package; a name like the others for the user, but nothing to download
+# included in the package, so it is never downloaded
 BUNDLED_MODEL = "esm2_t6_1M_bundled"
 
 
@@ -20,13 +16,13 @@ class PublishedModel:
     Parameters
     ----------
     name : str
-        fair-esm's name, which is also the checkpoint's file name without ``.pt``.
+        Name in fair-esm, and the checkpoint's file name without ``.pt``.
     family : {"esm2", "esm1b", "esm1v", "esm1"}
-        Which architecture it has.
+        Family of architectures.
     layers, width, heads : int
-        Blocks, length of a residue's vector, attention heads.
+        Number of blocks, length of a residue's vector, number of attention heads.
     max_length : int or None
-        The longest sequence in residues, None where there is no limit.
+        Length of the longest sequence in residues, None without a limit.
     parameters : int
         Number of weights, rounded as in the name.
     """
@@ -63,33 +59,33 @@ CATALOG: dict[str, PublishedModel] = {
     )
 }
 
-# fair-esm's own shorthand for the first of the five ESM-1v models
+# fair-esm's short name of the first of the five ESM-1v models
 ALIASES = {"esm1v_t33_650M_UR90S": "esm1v_t33_650M_UR90S_1"}
 
 _OTHER_KINDS = {
-    "esm_msa1": "an MSA Transformer, which takes alignments",
-    "esm_if1": "an ESM-IF model, which takes structures",
+    "esm_msa1": "an MSA Transformer, which needs alignments",
+    "esm_if1": "an ESM-IF model, which needs structures",
     "esmfold": "an ESMFold model, which predicts structures",
 }
 
 
 def published_model(name: str) -> PublishedModel:
-    """Look a published model up by fair-esm's name or alias.
+    """Return a published model by its name or alias in fair-esm.
 
     Parameters
     ----------
     name : str
-        Such as ``"esm2_t33_650M_UR50D"``.
+        Name or alias, such as ``"esm2_t33_650M_UR50D"``.
 
     Returns
     -------
     PublishedModel
-        Its entry in `CATALOG`.
+        Entry of `CATALOG`.
 
     Raises
     ------
     ValueError
-        If fair-esm has no model of that name, or one that is no sequence model.
+        If the name is unknown, or if the model is not a sequence model.
     """
     name = ALIASES.get(name, name)
     if name in CATALOG:
@@ -97,20 +93,20 @@ def published_model(name: str) -> PublishedModel:
     for prefix, kind in _OTHER_KINDS.items():
         if name.startswith(prefix):
             raise ValueError(
-                f"{name!r} is {kind}; it does not give one vector per sequence. "
+                f"model must be a sequence model; got {name!r}, {kind}. "
                 "Pass a sequence model, such as 'esm2_t33_650M_UR50D'."
             )
     raise ValueError(
-        f"{name!r} is no published ESM model.{_suggestion(name)} "
-        "A checkpoint of your own is given by its path, which ends in .pt."
+        "model must be the name of a published ESM model or the path of a .pt file; "
+        f"got {name!r}. {_suggestion(name)}"
     )
 
 
 def _suggestion(name: str) -> str:
     known = {known.lower(): known for known in (*CATALOG, *ALIASES, BUNDLED_MODEL)}
-    # elsewhere the same models are called "facebook/esm2_t6_8M_UR50D"
+    # the Hugging Face Hub has the same models as "facebook/esm2_t6_8M_UR50D"
     wanted = name.rsplit("/", 1)[-1].lower()
     matches = [known[match] for match in difflib.get_close_matches(wanted, known)]
     if not matches:
-        return f" Published are {', '.join(CATALOG)}."
-    return f" Did you mean {' or '.join(map(repr, matches))}?"
+        return f"Published models: {', '.join(CATALOG)}."
+    return f"Did you mean {' or '.join(map(repr, matches))}?"

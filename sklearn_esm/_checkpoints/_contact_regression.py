@@ -1,7 +1,7 @@
-"""The contact regression of a checkpoint: find or download it, and read it.
+"""Find or download the contact regression of a checkpoint, and read it.
 
-It is a file of its own: fair-esm keeps a logistic regression over the attention maps beside the
-weights, as ``<name>-contact-regression.pt``.
+The contact regression is a logistic regression over the attention maps. fair-esm keeps it in its own
+file beside the weights, ``<name>-contact-regression.pt``.
 """
 
 from __future__ import annotations
@@ -29,45 +29,45 @@ _BIAS = "contact_head.regression.bias"
 
 @dataclass(frozen=True, eq=False)
 class ContactRegression:
-    """Coefficients ``(layers x heads,)`` float32 in the order of blocks and heads, and intercept."""
+    """Coefficients ``(layers x heads,)`` float32, ordered by block and head, and intercept."""
 
     weights: np.ndarray
     bias: float
 
     @cached_property
     def fingerprint(self) -> str:
-        """A hash of both, for the names of cached contacts."""
+        """Hash of coefficients and intercept, part of the keys of cached contacts."""
         numbers = [*self.weights.tolist(), self.bias]
         return hashlib.sha256(repr(numbers).encode()).hexdigest()[:16]
 
 
 def check_has_contacts(model: str | os.PathLike[str]) -> None:
-    """Raise ValueError for a model that was published without a contact regression."""
+    """Raise ValueError if a model was published without a contact regression."""
     if is_path(model) or os.fspath(model) == BUNDLED_MODEL:
         return
     if published_model(os.fspath(model)).family == "esm1v":
         raise ValueError(
-            f"{model} predicts no contacts: Meta published the ESM-1v models without a contact "
-            "regression. Pass an ESM-2 model, ESM-1b or ESM-1."
+            f"model must have a contact regression; got {model}. Meta published the ESM-1v models "
+            "without one. Pass an ESM-2, ESM-1b or ESM-1 model."
         )
 
 
 def find_regression(model: str | os.PathLike[str], architecture: Architecture) -> ContactRegression:
-    """The contact regression of a model given by name or path.
+    """Return the contact regression of a model given by name or path.
 
     Raises
     ------
     FileNotFoundError
-        Where there is none beside the checkpoint, or it can be neither found nor downloaded.
+        If the file is missing and cannot be downloaded.
     ValueError
-        If the file is damaged or of another model, or a tensor in it has another type or shape.
+        If the file is damaged or of another model.
     """
     if is_path(model) or os.fspath(model) == BUNDLED_MODEL:
         path = _beside(find_checkpoint(model))
         if not path.is_file():
             raise FileNotFoundError(
-                f"There is no contact regression at {path}. Put the one of this model there, by this "
-                "name, as fair-esm does; ESM-1v models have none."
+                f"The contact regression {path} does not exist. Copy the one of this model there, "
+                "under this name. ESM-1v models have none."
             )
     else:
         path = regression_file(os.fspath(model))
@@ -83,17 +83,17 @@ def _read(path: Path, architecture: Architecture) -> ContactRegression:
     tensors: Any = data.get("model") if isinstance(data, Mapping) else None
     if not isinstance(tensors, Mapping) or not {_WEIGHT, _BIAS} <= set(tensors):
         raise ValueError(
-            f"{path} is no contact regression in fair-esm's format: it has no tensors {_WEIGHT} and "
-            f"{_BIAS}. Download or copy the file again."
+            f"{path} must be a contact regression in fair-esm's format; got a file without the tensors "
+            f"{_WEIGHT} and {_BIAS}. Download or copy the file again."
         )
     layers, heads = architecture.layers, architecture.heads
-    remedy = (
-        f"The model has {layers} layers of {heads} attention heads. Download or copy the right file."
-    )
+    remedy = f"The model has {layers} layers of {heads} attention heads. Download or copy its own file."
     check_tensor(path, _WEIGHT, tensors, (1, layers * heads), remedy)
     check_tensor(path, _BIAS, tensors, (1,), remedy)
     weights = np.array(tensors[_WEIGHT].tolist()[0], dtype=np.float32)  # (layers x heads,)
     bias = float(tensors[_BIAS].float().item())
     if not (np.isfinite(weights).all() and np.isfinite(bias)):
-        raise ValueError(f"{path} holds numbers that are not finite. Download or copy it again.")
+        raise ValueError(
+            f"{path} must hold finite numbers; got NaN or infinity. Download or copy it again."
+        )
     return ContactRegression(weights, bias)

@@ -1,6 +1,6 @@
-"""Find a published checkpoint in torch hub's folder, or fetch it there.
+"""Find a published checkpoint in torch hub's folder, or download it.
 
-A file that fair-esm downloaded is found here, and the other way round.
+fair-esm uses the same folder and file names.
 """
 
 from __future__ import annotations
@@ -30,24 +30,24 @@ FAIR_ESM_URL = "https://dl.fbaipublicfiles.com/fair-esm"
 
 _ATTEMPTS = 3
 _PAUSE = 1.0  # seconds between two attempts
-_TIMEOUT = 60.0  # seconds without a byte
+_TIMEOUT = 60.0  # seconds
 _CHUNK = 64 * 1024
 _TEXT = re.compile(r"text/.*|application/(.*\+)?(json|xml)")
 
 
 def offline() -> bool:
-    """Return whether ``SKLEARN_ESM_OFFLINE`` forbids downloads, of data sets as well."""
+    """Return whether ``SKLEARN_ESM_OFFLINE`` forbids downloads of checkpoints and data sets."""
     return os.environ.get("SKLEARN_ESM_OFFLINE", "").strip().lower() in ("1", "true", "yes")
 
 
 def checkpoint_folder() -> Path:
-    """Return the folder of torch hub where fair-esm keeps its checkpoints, without loading torch.
+    """Return torch hub's folder of checkpoints, without importing torch.
 
     Returns
     -------
     Path
         ``hub/checkpoints`` below ``$TORCH_HOME``, else below ``$XDG_CACHE_HOME/torch``, else below
-        ``~/.cache/torch``. Where torch is loaded already, ``torch.hub.set_dir`` is honoured.
+        ``~/.cache/torch``. If torch is already imported, the result follows ``torch.hub.set_dir``.
     """
     torch_hub = sys.modules.get("torch.hub")
     if torch_hub is not None:
@@ -58,7 +58,7 @@ def checkpoint_folder() -> Path:
 
 
 def checkpoint_url(name: str) -> str:
-    """Return the address of a published checkpoint.
+    """Return the URL of a published checkpoint.
 
     Parameters
     ----------
@@ -68,13 +68,13 @@ def checkpoint_url(name: str) -> str:
     Returns
     -------
     str
-        Below ``$SKLEARN_ESM_MIRROR`` if that is set, else below Meta's server.
+        URL below ``$SKLEARN_ESM_MIRROR`` if it is set, else on Meta's server.
     """
     return _url("models", f"{published_model(name).name}.pt")
 
 
 def checkpoint_file(name: str) -> Path:
-    """Return the file of a published checkpoint, downloaded if it is not there yet.
+    """Return the file of a published checkpoint, and download it if it is missing.
 
     Parameters
     ----------
@@ -84,27 +84,26 @@ def checkpoint_file(name: str) -> Path:
     Returns
     -------
     Path
-        A whole file: an unfinished download lies beside it under another name, and the next call
-        goes on from there.
+        Complete file. An unfinished download has another name, and the next call resumes it.
 
     Raises
     ------
     FileNotFoundError
-        If the file is absent and ``SKLEARN_ESM_OFFLINE=1`` is set, or the server has no such file.
+        If the file is missing and ``SKLEARN_ESM_OFFLINE=1`` is set, or the server does not have it.
     ConnectionError
-        If the server cannot be reached, refuses, or breaks off several times.
+        If the server cannot be reached, returns an error, or closes the connection repeatedly.
     OSError
-        If the disk is full or the folder cannot be written to.
+        If the disk is full or the folder is not writable.
 
     Notes
     -----
-    The length and the first bytes are checked, the rest is not: Meta publishes no checksums.
+    Only the length and the first bytes are checked, because Meta publishes no checksums.
     """
     return _file("models", f"{published_model(name).name}.pt")
 
 
 def regression_file(name: str) -> Path:
-    """Return the file of a published model's contact regression, downloaded like its weights."""
+    """Return the file of a published model's contact regression, and download it if it is missing."""
     return _file("regression", f"{published_model(name).name}-contact-regression.pt")
 
 
@@ -113,8 +112,8 @@ def _url(folder: str, name: str) -> str:
     address = urlsplit(base)
     if address.scheme not in ("http", "https") or not address.netloc:
         raise ValueError(
-            f"SKLEARN_ESM_MIRROR is {base!r}, but only http:// and https:// addresses are allowed. "
-            f"Files that are on this machine already belong in {checkpoint_folder()}."
+            f"SKLEARN_ESM_MIRROR must be an http:// or https:// URL; got {base!r}. "
+            f"Copy files that are already on this machine to {checkpoint_folder()}."
         )
     return f"{base.rstrip('/')}/{folder}/{name}"
 
@@ -127,24 +126,24 @@ def _file(folder: str, name: str) -> Path:
     if offline():
         raise FileNotFoundError(
             f"{path} does not exist and SKLEARN_ESM_OFFLINE forbids the download of {url}. "
-            "Unset it, or copy the file there by hand."
+            "Unset SKLEARN_ESM_OFFLINE, or copy the file there."
         )
     with _locked(path):
-        if not path.is_file():  # another process may have fetched it while this one waited
+        if not path.is_file():  # another process may have downloaded it while this one waited
             _fetch(url, path)
     return path
 
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Let one process at a time fetch `path`; the lock file stays, to remove it would be a race."""
+    """Hold the download lock of `path`. The lock file stays, because deleting it would be a race."""
     lock = FileLock(f"{path}.lock")
     with disk_errors_explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             lock.acquire(timeout=1)
         except Timeout:
-            tqdm.write(f"Another process is downloading {path}; waiting for it.", file=sys.stderr)
+            tqdm.write(f"Waiting for another process to download {path}.", file=sys.stderr)
             lock.acquire()
     try:
         yield
@@ -163,18 +162,18 @@ def _fetch(url: str, path: Path) -> None:
         except _BrokenError as broken:
             if attempt == _ATTEMPTS or not broken.received:
                 raise ConnectionError(
-                    f"The download of {url} failed: {broken}. {part.kept()} {part.way_out()}"
+                    f"The download of {url} failed: {broken}. {part.kept()} {part.remedy()}"
                 ) from broken
         except OtherFileError as other:
             part.begin(None)
             raise ConnectionError(
-                f"{url} sent {other}, which is no PyTorch file. {part.kept()} {part.way_out()}"
+                f"{url} must send a PyTorch file; got {other}. {part.kept()} {part.remedy()}"
             ) from other
         time.sleep(_PAUSE)
 
 
 class _BrokenError(Exception):
-    """The network failed, after so many bytes of this attempt."""
+    """A network failure, with the number of bytes that this attempt received."""
 
     def __init__(self, reason: str, received: int = 0) -> None:
         super().__init__(reason)
@@ -182,8 +181,8 @@ class _BrokenError(Exception):
 
 
 def _receive(part: Part) -> None:
-    """Get what is missing of the file, or all of it where the rest cannot be had."""
-    response, start, total = _ask(part)
+    """Download the missing bytes, or the whole file if the server cannot resume."""
+    response, start, total = _request(part)
     with response, disk_errors_explained(part.target, total):
         if start == 0:
             part.begin(_version(response.headers))
@@ -204,17 +203,17 @@ def _receive(part: Part) -> None:
             while position < total:
                 chunk = _read(response, position, start, total)
                 file.write(chunk)
-                if position == start:  # no need for gigabytes of another file
+                if position == start:  # fail before gigabytes of a wrong file are downloaded
                     file.flush()
                     part.check_beginning()
                 position += len(chunk)
                 bar.update(len(chunk))
             file.flush()
-            os.fsync(file.fileno())  # the name must not reach the disk before the bytes do
+            os.fsync(file.fileno())  # the bytes must reach the disk before the new name does
 
 
-def _ask(part: Part) -> tuple[HTTPResponse, int, int]:
-    """Return the response, the position in the file where its bytes begin, and the file's size."""
+def _request(part: Part) -> tuple[HTTPResponse, int, int]:
+    """Return the response, the offset of its first byte in the file, and the file's size."""
     version, size = part.version, part.size
     if version is not None:
         response = _open(part, {"Range": f"bytes={size}-", "If-Range": version})
@@ -231,7 +230,7 @@ def _ask(part: Part) -> tuple[HTTPResponse, int, int]:
 
 
 def _open(part: Part, headers: dict[str, str]) -> HTTPResponse | None:
-    """Send the request; None where the server has no bytes in the range asked for."""
+    """Send the request; return None if the server has no bytes in the requested range."""
     request = Request(part.url, headers={"User-Agent": "sklearn-esm", **headers})
     try:
         response: HTTPResponse = urlopen(request, timeout=_TIMEOUT)
@@ -241,8 +240,8 @@ def _open(part: Part, headers: dict[str, str]) -> HTTPResponse | None:
             return None
         message = f"{part.url} answered HTTP {error.code} ({error.reason}). "
         if error.code == 404:
-            raise FileNotFoundError(message + part.way_out()) from error
-        raise ConnectionError(f"{message}{part.kept()} {part.way_out()}") from error
+            raise FileNotFoundError(message + part.remedy()) from error
+        raise ConnectionError(f"{message}{part.kept()} {part.remedy()}") from error
     except URLError as error:
         raise _BrokenError(f"no connection ({error.reason})") from error
     except (OSError, HTTPException) as error:
@@ -263,31 +262,31 @@ def _read(response: HTTPResponse, position: int, start: int, total: int) -> byte
 
 
 def _length(response: HTTPResponse, part: Part) -> int:
-    """Return the size of the whole file that is about to arrive."""
+    """Return the size of the whole file in a response."""
     length = response.headers.get("Content-Length", "")
     kind = response.headers.get_content_type()
-    # a page or an error with status 200 is how log-in portals answer whatever is asked
+    # login portals answer every request with status 200 and an HTML page
     is_text = "Content-Type" in response.headers and _TEXT.fullmatch(kind)
     if response.status == 200 and length.isdecimal() and int(length) and not is_text:
         return int(length)
     response.close()
     raise ConnectionError(
-        f"{part.url} answered HTTP {response.status} with content type {kind} and length "
-        f"{length or 'not given'}, which is no checkpoint of known length. {part.way_out()}"
+        f"{part.url} must send a file of known length; got HTTP {response.status}, content type {kind}, "
+        f"length {length or 'not given'}. {part.remedy()}"
     )
 
 
 def _total_if_continued(response: HTTPResponse, size: int, version: str) -> int | None:
-    """Return the file's size if the response continues it at `size`, None if it does not."""
+    """Return the file's size if the response continues it at `size`, else None."""
     span = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", response.headers.get("Content-Range", ""))
     if span is None or int(span[1]) != size:
         return None
-    # not every server heeds If-Range
+    # some servers ignore If-Range
     return int(span[2]) if _version(response.headers) in (version, None) else None
 
 
 def _version(headers: Message) -> str | None:
-    """Return what If-Range may carry: a strong ETag, else the date."""
+    """Return a value for If-Range: a strong ETag, else the date."""
     tag: str | None = headers.get("ETag")
     if tag is not None and not tag.startswith("W/"):
         return tag

@@ -1,4 +1,4 @@
-"""Read a checkpoint in fair-esm's format: its architecture and its tensors."""
+"""Read architecture and tensors of a checkpoint in fair-esm's format."""
 
 from __future__ import annotations
 
@@ -16,26 +16,25 @@ _PREFIX = re.compile(r"^(encoder\.|decoder\.)?(sentence_encoder\.)?")
 _LAYER = re.compile(r"layers\.(\d+)\.", re.ASCII)
 _READABLE_ARCHITECTURES = {"roberta_large": "esm1b", "protein_bert_base": "esm1"}
 _OTHER_ARCHITECTURES = {
-    "msa_transformer": "an MSA Transformer, which reads alignments",
-    "invariant_gvp": "an ESM-IF model, which reads structures",
+    "msa_transformer": "an MSA Transformer, which needs alignments",
+    "invariant_gvp": "an ESM-IF model, which needs structures",
 }
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Open a checkpoint in fair-esm's format, memory-mapped where its container allows.
+    """Open a checkpoint in fair-esm's format, memory-mapped if its container allows it.
 
     Raises
     ------
     ValueError
-        If the file is damaged, is no checkpoint of a sequence model, or holds anything that would have
-        to be executed; if a tensor that the engine reads has another shape or type than it must. The
-        message names the file.
+        If the file is damaged, is not a checkpoint of a sequence model, contains code, or has a tensor
+        of a wrong shape or type.
     """
     data = load_weights_only(path)
     if not isinstance(data, dict) or not isinstance(data.get("model"), dict):
         raise ValueError(
-            f"{path} is no checkpoint in fair-esm's format: it has no 'model' dictionary. Pass a file "
-            "downloaded from fair-esm or saved the same way."
+            f"{path} must be a checkpoint in fair-esm's format; got a file without a 'model' "
+            "dictionary. Pass a file downloaded from fair-esm or saved the same way."
         )
     try:
         weights = {_PREFIX.sub("", name): tensor for name, tensor in data["model"].items()}
@@ -54,15 +53,15 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 def _incomplete(path: Path, reason: object) -> ValueError:
     return ValueError(
-        f"{path} is no complete checkpoint of an ESM sequence model: {reason}. "
+        f"{path} must be a complete checkpoint of an ESM sequence model: {reason}. "
         "Download or copy the file again."
     )
 
 
 def _settings(path: Path, data: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """Return the family and its settings, by the names that fair-esm gives them.
+    """Return the family and its settings, by fair-esm's names.
 
-    Decided by content, never by file name: fair-esm takes a renamed ESM-2 file for an ESM-1b.
+    The content decides, never the file name: fair-esm reads a renamed ESM-2 file as ESM-1b.
     """
     if "cfg" in data:
         given = vars(data["cfg"]["model"])
@@ -71,34 +70,33 @@ def _settings(path: Path, data: Mapping[str, Any]) -> tuple[str, dict[str, Any]]
         return "esm2", {**settings, "token_dropout": given["token_dropout"]}
     arch = data["args"].arch
     if arch not in _READABLE_ARCHITECTURES:
-        for start, what in _OTHER_ARCHITECTURES.items():
-            if start in arch:
-                raise ValueError(f"{path} is {what}, not single sequences. Pass an ESM model.")
+        other = (what for part, what in _OTHER_ARCHITECTURES.items() if part in arch)
         raise ValueError(
-            f"{path} has the architecture {arch!r}. Supported are ESM-2, ESM-1b, ESM-1v and ESM-1."
+            f"{path} must be a checkpoint of ESM-2, ESM-1b, ESM-1v or ESM-1; got "
+            f"{next(other, f'the architecture {arch!r}')}. Pass a checkpoint of one of these models."
         )
     family = _READABLE_ARCHITECTURES[arch]
     side = "encoder" if family == "esm1b" else "decoder"
-    # of two names that become one, the last counts
+    # if two names become equal, the last one wins
     return family, {_unprefixed(name, side): value for name, value in vars(data["args"]).items()}
 
 
 def _unprefixed(name: str, side: str) -> str:
-    """Drop all up to the side, wherever it stands, as fair-esm does with every argument."""
+    """Remove everything up to ``encoder_`` or ``decoder_``, as fair-esm does."""
     return "".join(name.split(f"{side}_")[1:]) if side in name else name
 
 
 def _architecture(
     path: Path, family: str, settings: Mapping[str, Any], weights: Mapping[str, Any]
 ) -> Architecture:
-    # of longer numbers the beginning will do: Python makes no integer of thousands of digits
+    # at most 18 digits, because int() fails for thousands of them
     numbers = [int(found[1][:18]) for name in weights if (found := _LAYER.match(name))]
     blocks = max(numbers, default=-1) + 1
     if not blocks:
-        raise _incomplete(path, "it has no tensor of a block, such as layers.0.fc1.weight")
+        raise _incomplete(path, "it has no block tensors, such as layers.0.fc1.weight")
     layers = _integer(settings, "layers") if "layers" in settings else blocks
     if layers != blocks:
-        raise _incomplete(path, f"its settings say {layers} layers, and its tensors are of {blocks}")
+        raise _incomplete(path, f"its settings have {layers} layers, but its tensors have {blocks}")
     if layers > len(weights):
         raise _incomplete(path, f"its {len(weights)} tensors are too few for {layers} layers")
     width = _integer(settings, "embed_dim") if "embed_dim" in settings else None
@@ -107,8 +105,8 @@ def _architecture(
     heads = _integer(settings, "attention_heads")
     if not 1 <= heads <= width or width % heads:
         raise ValueError(
-            f"{path} says {heads} attention heads, which does not divide its width of {width}. "
-            "Download or copy the file again."
+            f"{path} must have a number of attention heads that divides its width of {width}; got "
+            f"{heads}. Download or copy the file again."
         )
     if family == "esm2" and width // heads % 2:
         raise ValueError(
@@ -124,10 +122,10 @@ def _architecture(
 
 
 def _max_length(path: Path, settings: Mapping[str, Any], weights: Mapping[str, Any], width: int) -> int:
-    """Return how many residues the table of positions of an ESM-1b or ESM-1v has rows for."""
+    """Return the maximum number of residues, from the position table of ESM-1b or ESM-1v."""
     name = "embed_positions.weight"
     if "max_positions" in settings:
-        rows = _integer(settings, "max_positions") + 2  # those that padding leaves out
+        rows = _integer(settings, "max_positions") + 2  # plus the rows up to the padding index
     else:
         rows = check_tensor(path, name, weights, (None, width))[0]
     if rows <= UNUSED_POSITIONS:

@@ -1,7 +1,7 @@
-"""What a PyTorch file says that it holds, compared with its size before anything is allocated.
+"""Check that a PyTorch file claims no more bytes than it has, before torch allocates memory.
 
-torch allocates what the pickles in a file claim, and reads or maps as many bytes as that. Here they are
-walked without building anything, and a file that claims more than it has is refused.
+torch allocates as many bytes as the pickles in a file claim. This module walks the pickles without
+building objects, and rejects files with false claims.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-# how a file begins: from torch 1.6 on it is an archive, before that a row of pickles
+# first bytes: a zip archive since torch 1.6, a series of pickles before
 ARCHIVE, PICKLE = b"PK\x03\x04", b"\x80"
 _FIRST_PICKLE = 0x1950A86A20F9469CFC6C
 
-# weights hardly shrink; what unpacks to more than so many times the file was made to exhaust memory
+# weights hardly compress, so a file that unpacks to more than 100 times its size is an attack
 _MOST_UNPACKED = 100
 
 _LONGEST_NAME = 4096
@@ -33,10 +33,10 @@ _ITEM_SIZES = {
     "ComplexDouble": 16,
 }
 
-# opcodes of numbers and texts
+# opcodes of numbers and strings
 _VALUES = {"BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE", "SHORT_BINSTRING"}
 
-# calls that allocate no more than what they are given; torch decides which of them it makes
+# calls that allocate no more than their arguments; torch has its own list of allowed calls
 _REBUILDS = ("tensor", "tensor_v2", "tensor_v3", "qtensor", "sparse_tensor", "meta_tensor_no_storage")
 _CALLABLE = {
     "_codecs.encode",
@@ -58,14 +58,14 @@ def check_claims(path: Path) -> bool:
     Returns
     -------
     bool
-        Whether the file may be mapped: an archive in which nothing is compressed.
+        Whether the file can be memory-mapped: an archive without compressed records.
 
     Raises
     ------
     UnpicklingError
-        If a pickle makes a call that no plain data need.
+        If a pickle makes a call that plain data do not need.
     Exception
-        If the file is damaged or claims more than it has; damage shows in many ways.
+        If the file is damaged or claims more than it has; the type depends on the damage.
     """
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
@@ -83,18 +83,20 @@ def _check_archive(file: IO[bytes], size: int) -> bool:
     with zipfile.ZipFile(file) as archive:
         records = archive.infolist()
         sizes = {record.filename: record.file_size for record in records}
-        if len({name.lower() for name in sizes}) < len(records):  # torch finds a name in any case
-            raise ValueError("two of its records have one name")
+        if len({name.lower() for name in sizes}) < len(records):  # torch ignores case
+            raise ValueError("two of its records have the same name")
         stored = all(record.compress_type == zipfile.ZIP_STORED for record in records)
         claimed = sum(sizes.values())
         if claimed > size * (1 if stored else _MOST_UNPACKED):
-            raise ValueError(f"its records claim {claimed:,} bytes, and the file has {size:,}")
-        folder = records[0].filename.partition("/")[0]
+            raise ValueError(f"its records claim {claimed:,} bytes, but the file has {size:,}")
+        folder = records[0].filename.partition("/")[0] if records else ""
+        if f"{folder}/data.pkl" not in sizes:
+            raise ValueError("a zip archive without data.pkl")
         _, storages = _walk(io.BytesIO(archive.read(f"{folder}/data.pkl")))
     for key, storage in storages.items():
         held = sizes.get(f"{folder}/data/{key}", 0)
         if storage.bytes > held:
-            raise ValueError(f"a tensor claims {storage.bytes:,} bytes of a record of {held:,}")
+            raise ValueError(f"a tensor claims {storage.bytes:,} bytes, but its record has {held:,}")
     return stored
 
 
@@ -107,15 +109,15 @@ def _check_pickles(file: IO[bytes], size: int) -> None:
     _, storages = _walk(stream)
     keys, _ = _walk(stream)
     if not set(storages) <= set(keys):
-        raise ValueError("some of its numbers are missing")
-    claimed = sum(8 + storages[key].bytes for key in keys)  # each follows its length
+        raise ValueError("some of its storages are missing")
+    claimed = sum(8 + storages[key].bytes for key in keys)  # 8 bytes for the length of each
     left = size - file.tell()
     if claimed > left:
-        raise ValueError(f"its tensors claim {claimed:,} bytes, and the file has {left:,} for them")
+        raise ValueError(f"its tensors claim {claimed:,} bytes, but the file has {left:,} left")
 
 
 class _Clamped:
-    """A file of which no more is read than there is, however much a pickle claims to follow."""
+    """A file whose reads never go past its end, whatever size a pickle claims."""
 
     def __init__(self, file: IO[bytes], size: int) -> None:
         self._file, self._size = file, size
@@ -128,7 +130,7 @@ class _Clamped:
 
 
 def _walk(stream: IO[bytes] | _Clamped) -> tuple[Any, dict[str, _Storage]]:
-    """Return the value of the next pickle, as far as it is plain, and its storages by their keys."""
+    """Return the plain part of the next pickle's value, and its storages by key."""
     walk = _Walk()
     for opcode, argument, _ in pickletools.genops(stream):  # type: ignore[arg-type]
         walk.step(opcode.name, argument)
@@ -137,7 +139,7 @@ def _walk(stream: IO[bytes] | _Clamped) -> tuple[Any, dict[str, _Storage]]:
 
 @dataclass(frozen=True)
 class _Global:
-    """A class or function that a pickle names."""
+    """A class or function named by a pickle."""
 
     name: str
 
@@ -151,10 +153,9 @@ class _Storage:
 
 
 class _Walk:
-    """A stack machine for the opcodes that torch's weights-only reader has, which builds nothing.
+    """A stack machine for the opcodes of torch's weights-only reader that builds no objects.
 
-    Numbers, texts, tuples and lists are kept: they are what claims are made of. Anything else that would
-    be built is None.
+    Claims consist of numbers, strings, tuples and lists, so these are kept. Everything else is None.
     """
 
     def __init__(self) -> None:
@@ -164,7 +165,7 @@ class _Walk:
         self._memo: dict[int, Any] = {}
 
     def step(self, opcode: str, argument: Any) -> None:
-        """Do what an opcode does to the stack, and check what it claims."""
+        """Apply an opcode to the stack, and check its claims."""
         match opcode:
             case name if name in _VALUES:
                 self.stack.append(argument)
@@ -180,7 +181,7 @@ class _Walk:
                 self._below.append(self.stack)
                 self.stack = []
             case "TUPLE":
-                items = self._to_mark()  # after which the stack is another
+                items = self._to_mark()  # replaces self.stack
                 self.stack.append(tuple(items))
             case "TUPLE1" | "TUPLE2" | "TUPLE3":
                 number = int(opcode[-1])
@@ -210,7 +211,7 @@ class _Walk:
             case "PROTO" | "STOP":
                 pass
             case _:
-                raise pickle.UnpicklingError(f"{opcode} is no part of plain data")
+                raise pickle.UnpicklingError(f"opcode {opcode} is not plain data")
 
     def _to_mark(self) -> list[Any]:
         items, self.stack = self.stack, self._below.pop()
@@ -219,20 +220,20 @@ class _Walk:
     def _claim(
         self, kind: str, storage: _Global, key: object, place: str, numbers: int, view: object = None
     ) -> _Storage:
-        """Return what the first claim says of the storage of this key."""
+        """Return the storage of a key, as its first reference describes it."""
         if kind != "storage" or not isinstance(key, str) or view is not None:
-            raise pickle.UnpicklingError("it refers to more than tensors")
+            raise pickle.UnpicklingError("persistent reference to something other than a tensor")
         if numbers < 0:
-            raise ValueError(f"a tensor claims {numbers} numbers")
+            raise ValueError(f"a tensor claims a storage of {numbers} numbers")
         item_size = _ITEM_SIZES[storage.name.rpartition(".")[2].removesuffix("Storage")]
         return self.storages.setdefault(key, _Storage(numbers * item_size, item_size))
 
 
 def _call(function: Any, arguments: Any) -> Any:
-    """Check a call, and return what it gives if that may be part of a claim."""
+    """Check a call, and return its result if it can be part of a claim."""
     if not isinstance(function, _Global) or not isinstance(arguments, tuple):
-        raise pickle.UnpicklingError("it calls what is no function")
-    name = function.name.replace("__builtin__", "builtins")  # as Python 2 called it
+        raise pickle.UnpicklingError("call of something other than a function")
+    name = function.name.replace("__builtin__", "builtins")  # name in Python 2
     if name == "torch.Size":
         return tuple(*arguments)
     if name == "torch._tensor._rebuild_from_type_v2":
@@ -246,18 +247,18 @@ def _call(function: Any, arguments: Any) -> Any:
 
 
 def _check_view(arguments: Any, copied: bool = False) -> None:
-    """Check that a tensor lies inside of its storage: torch enlarges those of the older container."""
+    """Check that a tensor fits its storage, because torch enlarges storages of the legacy format."""
     if not (isinstance(arguments, tuple) and arguments and isinstance(arguments[0], _Storage)):
         return
     storage, offset, size, stride, *rest = arguments
     item_size = storage.item_size
-    if len(rest) > 2 and isinstance(rest[2], _Global):  # a type that has no storage of its own
+    if len(rest) > 2 and isinstance(rest[2], _Global):  # a type without its own storage class
         import torch
 
         item_size = getattr(torch, rest[2].name.removeprefix("torch.")).itemsize
     if len(size) != len(stride) or any(number < 0 for number in (offset, *size, *stride)):
-        raise ValueError("a tensor has a shape that none can have")
+        raise ValueError("a tensor has an invalid offset, shape or stride")
     reach = offset + 1 + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
     claimed = item_size * max(reach, math.prod(size) if copied else 0)
     if claimed > storage.bytes and 0 not in size:
-        raise ValueError(f"a tensor claims {claimed:,} bytes of a storage of {storage.bytes:,}")
+        raise ValueError(f"a tensor claims {claimed:,} bytes, but its storage has {storage.bytes:,}")

@@ -1,7 +1,7 @@
-"""What a checkpoint file is, fingerprint and architecture, remembered so that it need not be opened.
+"""Fingerprint and architecture of a checkpoint file, remembered so that it is read only once.
 
-Read once, a checkpoint of gigabytes is known by its path, its size and the times of its last changes:
-to this process, and through a small note on the disk to every later one and to its workers.
+The key is the file's path, size and times of change. This process keeps the result in memory, and a
+small note on disk gives it to workers and later processes.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from sklearn_esm._checkpoints._download import checkpoint_folder
 from sklearn_esm._checkpoints._fair_esm_format import read_checkpoint
 from sklearn_esm._locks import fork_safe_lock
 
-# Some file systems keep times in steps of two seconds: a file written just now could be written
-# again without a change of its time, and what is on the disk would outlive that.
+# Some file systems store times in steps of two seconds. A file younger than that can change again
+# without a new time, and a note on disk would then stay wrong.
 _SETTLED = 2 * 10**9
 
 
 class FileState(NamedTuple):
-    """A file's path, and what changes when its content does.
+    """A file's path, and the metadata that change with its content.
 
-    The inode's own change is among it: copying and unpacking may give two contents one time of
+    The inode's time of change is included, because copying and unpacking can preserve the time of
     modification.
     """
 
     path: str
     size: int
     modified: int  # nanoseconds since 1970
-    changed: int  # the same, of the inode
+    changed: int  # nanoseconds since 1970, of the inode
     device: int
     inode: int
 
@@ -46,7 +46,7 @@ class FileState(NamedTuple):
 class Identity:
     """SHA-256 of a checkpoint file, and the architecture read from it.
 
-    ``state`` is the file it was read from, links followed. Copies of a file are equal.
+    ``state`` is the file that was read, after resolving links. Copies of a file compare equal.
     """
 
     fingerprint: str
@@ -65,13 +65,13 @@ _lock = fork_safe_lock()
 def identify(path: Path) -> Identity:
     """Return the identity of a checkpoint file, read once for each state of the file.
 
-    A file modified less than two seconds ago is hashed again at each call, because it could be
-    written again without a change of its times.
+    A file modified less than two seconds ago is hashed again at each call, because it can change
+    again without a new time of modification.
 
     Raises
     ------
     FileNotFoundError
-        If there is no such file.
+        If the file does not exist.
     ValueError
         If the file is not a readable checkpoint of a sequence model.
     """
@@ -91,7 +91,7 @@ def _identify(path: Path, stop: Stop) -> Identity:
             recalled = _recall(state)
             identity = recalled or _find_out(state, stop)
             if not state == identity.state == _state(path):
-                continue  # replaced, or written to, while it was read
+                continue  # changed while it was read
             if started - state.modified > _SETTLED:
                 _known[state] = identity
                 if recalled is None:
@@ -100,7 +100,7 @@ def _identify(path: Path, stop: Stop) -> Identity:
 
 
 def _state(path: Path) -> FileState:
-    # links are followed once: one that is switched cannot lead to another file halfway
+    # resolve links once, so that a link changed in between cannot switch the file
     real = os.path.realpath(path)
     return _state_of(real, os.stat(real))
 
@@ -129,7 +129,7 @@ def _recall(state: FileState) -> Identity | None:
             return None
         return Identity(note["fingerprint"], Architecture(**note["architecture"]), state)
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError):
-        return None  # none there, no home, or a damaged one: the checkpoint itself is read
+        return None  # no note, no home folder, or a damaged note: read the checkpoint
 
 
 def _note(identity: Identity) -> None:
@@ -149,12 +149,12 @@ def _note(identity: Identity) -> None:
         except OSError:
             os.unlink(draft)
     except (OSError, RuntimeError):
-        pass  # full, read-only, no home: the next process reads the checkpoint again, only slower
+        pass  # no space, read-only or no home folder: the next process reads the checkpoint again
 
 
 def _note_file(state: FileState) -> Path:
     name = hashlib.sha256(os.fsencode(state.path)).hexdigest()[:32]
-    # torch leaves a "~" as it is for a user without a home; as a folder's name it would be taken
+    # torch keeps a literal "~" for a user without a home folder; expanduser raises instead
     return checkpoint_folder().expanduser().parent / "sklearn_esm" / f"{name}.json"
 
 

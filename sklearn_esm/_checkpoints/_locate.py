@@ -1,4 +1,4 @@
-"""Find the file of a model that is given by name or by path."""
+"""Find the checkpoint of a model given by name or path."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from sklearn_esm._checkpoints._download import checkpoint_file
 
 
 def find_checkpoint(model: str | os.PathLike[str]) -> Path:
-    """The file of a model given by name or path; a published one is downloaded if it is not there.
+    """Return the checkpoint of a model given by name or path, and download it if needed.
 
     Raises
     ------
     FileNotFoundError
-        If a path leads nowhere, or a name is not on this machine and the network is off.
+        If a path does not exist, or a checkpoint is missing and downloads are forbidden.
     ValueError
-        If a name is none of fair-esm's, or that of a model that does not read single sequences.
+        If a name is unknown, or if the model is not a sequence model.
     """
     text = os.fspath(model)
     if text == BUNDLED_MODEL:
@@ -26,8 +26,8 @@ def find_checkpoint(model: str | os.PathLike[str]) -> Path:
     if not is_path(model):
         return checkpoint_file(text)
     remedy = (
-        "Pass the path of an existing .pt file in fair-esm's format, or a published model by name, "
-        "such as 'esm2_t6_8M_UR50D'."
+        "Pass the path of a .pt file in fair-esm's format, or the name of a published model, such as "
+        "'esm2_t6_8M_UR50D'."
     )
     try:
         path = Path(text).expanduser()
@@ -37,31 +37,31 @@ def find_checkpoint(model: str | os.PathLike[str]) -> Path:
     except (OSError, ValueError, RuntimeError) as error:
         reason = str(getattr(error, "strerror", error)).rstrip(".")
         raise FileNotFoundError(
-            f"model={text!r} must be the path of an existing file: {reason}. {remedy}"
+            f"model must be the path of an existing file; got {text!r} ({reason}). {remedy}"
         ) from error
     if not found:
-        raise FileNotFoundError(f"There is no checkpoint at {path}. {remedy}")
+        raise FileNotFoundError(f"model must be the path of an existing file; got {path}. {remedy}")
     return path.absolute()
 
 
 def is_path(model: str | os.PathLike[str]) -> bool:
-    """Return whether a model is given by the path of a file; else it is a name for any machine.
+    """Return whether a model is given by a path rather than a name.
 
-    A published name never is, whatever files there are: the same text gives the same model everywhere.
+    A published name is never a path, so that it gives the same model whatever files exist.
     """
     text = os.fspath(model)
     if text in CATALOG or text in ALIASES or text == BUNDLED_MODEL:
         return False
     if text.endswith(".pt"):
         return True
-    # any other text with a slash may be a name of another hub, for which the catalog has advice
+    # other text with a slash can be a name of the Hugging Face Hub
     try:
         return Path(text).expanduser().is_file()
-    except (OSError, ValueError, RuntimeError):  # too long, not to be encoded, of an unknown user
+    except (OSError, ValueError, RuntimeError):  # too long, not encodable, or of an unknown user
         return False
 
 
 def model_label(model: str | os.PathLike[str]) -> str:
-    """The name a model goes by in feature names and messages: a path's stem, else the name."""
+    """Return a model's label in feature names and messages: a path's stem, else the name."""
     text = os.fspath(model)
     return Path(text).stem if text.endswith(".pt") else text

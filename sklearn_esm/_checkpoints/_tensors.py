@@ -1,4 +1,4 @@
-"""The tensors that each family of models has, and the check that a checkpoint has them."""
+"""Check that a checkpoint has the tensors of its family."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
 Shape = tuple[int | None, ...]  # None is any size
 
-# tokens of fair-esm's two alphabets
+# sizes of fair-esm's two alphabets
 _VOCABULARY = {"ESM-1b": 33, "ESM-1": 35}
-# of the positions of ESM-1b and ESM-1v: rows 0 and 1 are never read, and BOS and EOS take two
+# rows of ESM-1b's and ESM-1v's position table without a residue: 0 and 1 are unused, and BOS and EOS
 UNUSED_POSITIONS = 4
 _AGAIN = "Download or copy the file again."
 
@@ -33,18 +33,18 @@ def check_tensors(
     path : Path
         The file, for messages.
     architecture : Architecture
-        What the shapes follow from.
+        Source of the expected shapes.
     weights : mapping of str to object
-        What the file has, by fair-esm's names. Tensors that nothing reads may be anything.
+        Content of the file, by fair-esm's names. Unused tensors are not checked.
     feed_forward : int
         Width of the feed-forward networks.
     output_bias : bool
-        Whether the head of an ESM-1, if there is one, must have a bias.
+        Whether an ESM-1 head, if present, must have a bias.
 
     Raises
     ------
     ValueError
-        If a tensor is missing, or has another type, layout or shape. The head may be missing.
+        If a tensor is missing or has a wrong type, layout or shape. The head may be missing.
     """
     shapes = dict(_encoder(architecture, feed_forward, weights))
     for name, shape in _head(architecture):
@@ -54,8 +54,8 @@ def check_tensors(
     if missing:
         more = "..." if len(missing) > 3 else ""
         raise ValueError(
-            f"{path} is no complete checkpoint of an ESM sequence model: {len(missing)} of its tensors "
-            f"are missing ({', '.join(missing[:3])}{more}). Download it again."
+            f"{path} must be a complete checkpoint of an ESM sequence model: {len(missing)} of its "
+            f"tensors are missing ({', '.join(missing[:3])}{more}). Download or copy the file again."
         )
     for name, shape in shapes.items():
         check_tensor(path, name, weights, shape)
@@ -65,7 +65,7 @@ def check_tensors(
 def check_tensor(
     path: Path, name: str, weights: Mapping[str, Any], shape: Shape, remedy: str = _AGAIN
 ) -> tuple[int, ...]:
-    """Return the shape of a tensor, which must be dense, of floating-point numbers and as expected."""
+    """Return the shape of a tensor, which must be dense, floating-point and of the expected shape."""
     import torch
 
     tensor = weights[name]
@@ -128,7 +128,7 @@ def _block(architecture: Architecture, feed_forward: int) -> Iterator[tuple[str,
 
 
 def _head(architecture: Architecture) -> Iterator[tuple[str, Shape]]:
-    """Yield what a language-model head may have; its output weights are mostly the embeddings."""
+    """Yield name and shape of each tensor that a language-model head can have."""
     width, vocabulary = architecture.width, _VOCABULARY[architecture.alphabet]
     if architecture.has_eos:
         yield from _pair("lm_head.dense", width, width)
@@ -146,14 +146,14 @@ def _pair(name: str, outputs: int, *inputs: int) -> Iterator[tuple[str, Shape]]:
 
 
 def _check_overlap(path: Path, tensors: list[Any]) -> None:
-    """Check that the tensors need no more memory than is behind them; one may have several names."""
+    """Check that the tensors do not overlap. One tensor may have several names."""
     views = {(t.data_ptr(), t.shape, t.stride(), t.dtype): t.nbytes for t in tensors}
     storages = [t.untyped_storage() for t in tensors]
     held = {storage.data_ptr(): storage.nbytes() for storage in storages}
     if sum(views.values()) > sum(held.values()):
         raise ValueError(
-            f"{path}: its tensors overlap: they have {sum(views.values()):,} bytes, and the file holds "
-            f"{sum(held.values()):,} for them. {_AGAIN}"
+            f"{path}: its tensors must not overlap; got {sum(views.values()):,} bytes of tensors in "
+            f"{sum(held.values()):,} bytes of storage. {_AGAIN}"
         )
 
 

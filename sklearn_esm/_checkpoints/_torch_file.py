@@ -1,7 +1,7 @@
-"""Read a PyTorch file without running anything in it, mapped into memory where that is possible.
+"""Read a PyTorch file without running code from it, memory-mapped if possible.
 
-torch's weights-only reader opens it. Besides tensors and plain containers it may build one class,
-`argparse.Namespace`.
+torch's weights-only reader opens the file. Besides tensors and plain containers it may build
+`argparse.Namespace` only.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from typing import Any
 from sklearn_esm._checkpoints._file_size import check_claims
 from sklearn_esm._locks import fork_safe_lock
 
-# torch keeps one list of allowed classes for the whole process: two readers at once would each put
-# back what the other had changed
+# torch has one list of allowed classes per process, so two concurrent readers would undo each other's
+# changes to it
 _reading = fork_safe_lock()
 
 
 def load_weights_only(path: Path) -> Any:
-    """Return what is in a file of PyTorch.
+    """Return the content of a PyTorch file.
 
     Raises
     ------
     ValueError
-        If the file is damaged, claims more than it holds, or holds what would have to be run.
+        If the file is damaged, claims more than it has, or contains code.
     """
     import torch
 
@@ -39,16 +39,18 @@ def load_weights_only(path: Path) -> Any:
         raise
     except pickle.UnpicklingError as error:
         refused = re.search(r"GLOBAL ([\w.]+)", str(error))
-        what = f"it refers to {refused[1]}" if refused else "its pickle is damaged or not plain data"
+        what = (
+            f"a reference to {refused[1]}" if refused else "a pickle that is damaged or not plain data"
+        )
         raise ValueError(
-            f"{path} was refused, and nothing in it was run: {what}. A checkpoint may hold only "
-            "tensors, plain containers and argparse.Namespace; get the file from a source you trust."
+            f"{path} must hold only tensors, plain containers and argparse.Namespace; got {what}. "
+            "Nothing in it was run. Get the file from a source you trust."
         ) from error
-    except Exception as error:  # damage makes readers fail in every way there is
+    except Exception as error:  # damaged files raise many types
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ValueError(
-            f"{path} cannot be read as a PyTorch checkpoint; it is damaged, cut short or another kind "
-            f"of file ({reason}). Download or copy it again."
+            f"{path} must be a PyTorch checkpoint; got a damaged, truncated or different file "
+            f"({reason}). Download or copy the file again."
         ) from error
 
 

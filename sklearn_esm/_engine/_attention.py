@@ -12,41 +12,41 @@ from torch import Tensor
 
 
 class Groups(Protocol):
-    """Where the sequences of a packed batch lie, and how each token's keys are rotated."""
+    """The sequences of a packed batch, grouped for attention, and their rotary tables."""
 
     def attend(self, qkv: Tensor, extra: Tensor | None, out: Tensor) -> None:
-        """Softmax attention of every sequence with itself.
+        """Compute softmax self-attention within every sequence.
 
         Parameters
         ----------
         qkv : Tensor of shape (3, tokens, heads, head_dim)
-            Queries, keys and values; they may be overwritten.
+            Queries, keys and values. They may be overwritten.
         extra : Tensor of shape (2, heads, head_dim), or None
-            ESM-1's ``bias_k`` and ``bias_v``: one key and value more in every sequence.
+            ESM-1's ``bias_k`` and ``bias_v``: one additional key and value per sequence.
         out : Tensor of shape (tokens, heads, head_dim)
-            Where the mixed values go.
+            Output, written in place.
         """
 
 
-# numbers in the attention maps that exist at a time, unless a single one has more
+# maximum numbers in the attention maps held at a time; a single map may have more
 _MAPS_AT_A_TIME = 2**22
 
 
 @dataclass(frozen=True)
 class Runs:
-    """Groups of equally long sequences, attended one after the other, those of one length together.
+    """Runs of equally long sequences, with one attention call per run.
 
-    Runs anywhere. On a processor nothing is faster; a GPU would wait for Python between the kernels.
+    Works on every device, and is the fastest on CPUs. A GPU waits for Python between the calls.
     """
 
     runs: list[tuple[int, int, int]]  # (first token, sequences, tokens each)
-    rotation: tuple[Tensor, Tensor] | None  # cos and sin, (longest, head_dim) each; ESM-2 alone
+    rotation: tuple[Tensor, Tensor] | None  # cos and sin, (longest, head_dim) each; ESM-2 only
 
     def attend(self, qkv: Tensor, extra: Tensor | None, out: Tensor) -> None:
-        """Softmax attention of every sequence with itself, see `Groups`."""
+        """Compute softmax self-attention within every sequence, see `Groups`."""
         for first, sequences, length in self.runs:
             run = slice(first, first + sequences * length)
-            # contiguous: a copy costs less than striding over all heads in the innermost loops
+            # contiguous, because a copy costs less than strided access in the innermost loops
             packed = qkv[:, run].unflatten(1, (sequences, length)).transpose(2, 3).contiguous()
             if self.rotation is not None:
                 rotate(packed[:2], *(table[:length] for table in self.rotation))
@@ -62,17 +62,17 @@ class Runs:
 
 @dataclass(frozen=True)
 class Observed:
-    """One sequence, whose attention maps are shown to an observer before they are forgotten.
+    """One sequence whose attention maps are passed to a function.
 
-    ``see`` is called with ``(maps, tokens, tokens)`` float32, some heads at a time, in the order of
-    blocks and heads. ESM-1's additional key is left out.
+    ``see`` is called with ``(maps, tokens, tokens)`` float32, some heads at a time, ordered by block
+    and head. ESM-1's additional key is left out.
     """
 
     rotation: tuple[Tensor, Tensor] | None
     see: Callable[[Tensor], None]
 
     def attend(self, qkv: Tensor, extra: Tensor | None, out: Tensor) -> None:
-        """Softmax attention with explicit maps, see `Groups`."""
+        """Compute softmax attention with explicit maps, see `Groups`."""
         packed = qkv.transpose(1, 2).contiguous()  # (3, heads, tokens, head_dim)
         if self.rotation is not None:
             rotate(packed[:2], *self.rotation)
@@ -101,13 +101,13 @@ def rotate(qk: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 class Rotary:
-    """Cosine and sine of every position's angles, from the frequencies in the checkpoint."""
+    """Rotary tables of the frequencies in the checkpoint."""
 
     def __init__(self, inverse_frequencies: Tensor, device: torch.device) -> None:
         self._frequencies = inverse_frequencies.to(device)  # (head_dim / 2,)
 
     def tables(self, positions: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """Cos and signed sin of ``positions``, ``(positions, head_dim)`` each."""
+        """Return cos and signed sin of the positions, ``(positions, head_dim)`` each."""
         angles = positions[:, None].float() * self._frequencies  # (positions, head_dim / 2)
         cos, sin = angles.cos(), angles.sin()
         return (

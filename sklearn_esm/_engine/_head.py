@@ -1,8 +1,9 @@
-"""The language-model head: states after the last block to log-probabilities of the vocabulary."""
+"""The language-model head: states after the last block to log-probabilities."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -14,20 +15,24 @@ from sklearn_esm._engine._tokens import mask_token
 
 
 def head_weights(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """What of a checkpoint's tensors the head may need; none is copied."""
+    """Return the tensors of a checkpoint that the head may need, without copies."""
     kept = ("lm_head.", "embed_out", "embed_tokens.")
     return {name: tensor for name, tensor in weights.items() if name.startswith(kept)}
 
 
 class LanguageModelHead:
-    """fair-esm's ``RobertaLMHead``, or ESM-1's one linear layer; float32 in every arithmetic.
+    """fair-esm's ``RobertaLMHead``, or ESM-1's linear layer, always in float32.
 
-    Its output weights are the token embeddings, except in ESM-1.
+    The output weights are the token embeddings, except in ESM-1.
     """
 
     @isolated
     def __init__(
-        self, architecture: Architecture, weights: Mapping[str, Tensor], device: torch.device
+        self,
+        path: Path,
+        architecture: Architecture,
+        weights: Mapping[str, Tensor],
+        device: torch.device,
     ) -> None:
         try:
             if architecture.has_eos:
@@ -42,18 +47,18 @@ class LanguageModelHead:
                 self._bias = None if bias is None else bias.to(device, torch.float32)
         except KeyError as error:
             raise ValueError(
-                f"The checkpoint has no language-model head ({error} is missing), so it gives no "
-                "likelihoods. Use the file that Meta published, or one saved with all its tensors."
+                f"{path} must have a language-model head; got a checkpoint without {error}. "
+                "Use the published file, or one saved with all its tensors."
             ) from error
 
     @isolated
     def __call__(self, x: Tensor) -> Tensor:
-        """Natural log-probabilities over the whole vocabulary.
+        """Return natural log-probabilities over the whole vocabulary.
 
         Parameters
         ----------
         x : Tensor of shape (positions, width), float32
-            States after the last block, layer-normed where the family does that.
+            States after the last block and the final layer norm, if there is one.
 
         Returns
         -------
@@ -71,11 +76,11 @@ def _pair(weights: Mapping[str, Tensor], name: str, device: torch.device) -> tup
 
 
 def _tied_weight(architecture: Architecture, weights: Mapping[str, Tensor]) -> Tensor:
-    """The output weights ``(vocabulary, width)``, as they are after fair-esm's loading."""
+    """Return the output weights ``(vocabulary, width)``, as fair-esm loads them."""
     embedding = weights["embed_tokens.weight"]
-    output = weights.get("lm_head.weight", embedding)  # where both are there, the latter is loaded last
-    # fair-esm zeroes the row of <mask> of the embeddings of ESM-1b and ESM-1v, with which the head's
-    # go along where the file keeps the two as one
+    output = weights.get("lm_head.weight", embedding)  # fair-esm loads lm_head last
+    # fair-esm zeroes the <mask> row of ESM-1b's and ESM-1v's embeddings, and so that of the head if
+    # both are one tensor in the file
     if architecture.family == "esm1b" and output.data_ptr() == embedding.data_ptr():
         output = output.clone()
         output[mask_token(architecture)] = 0

@@ -1,6 +1,6 @@
-"""Keep the forward pass independent of what its caller has set in torch, and put that back after it.
+"""Run the forward pass with torch's own settings, and restore the caller's settings after it.
 
-Default dtype and device need nothing here: every function that makes a tensor names both.
+Default dtype and device are not handled here, because the engine always passes both.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import torch
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_DEVICES = ("cpu", "cuda", "mps")  # each has an autocast of its own
-_LIBRARIES = ("cuda", "mkldnn")  # each has a precision of its own
+_DEVICES = ("cpu", "cuda", "mps")  # each has its own autocast
+_LIBRARIES = ("cuda", "mkldnn")  # each has its own precision
 
 
 def isolated(function: Callable[P, T]) -> Callable[P, T]:
@@ -33,7 +33,7 @@ def isolated(function: Callable[P, T]) -> Callable[P, T]:
 
 
 def isolated_steps(function: Callable[P, Iterator[T]]) -> Callable[P, Iterator[T]]:
-    """Run a generator in `isolation`, which it leaves at each yield: the caller's code is not in it."""
+    """Run a generator in `isolation`, but not the caller's code between its steps."""
 
     @wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
@@ -51,19 +51,19 @@ def isolated_steps(function: Callable[P, Iterator[T]]) -> Callable[P, Iterator[T
 
 @contextmanager
 def isolation() -> Iterator[None]:
-    """Inference mode without autocast, and torch's own settings for the whole process."""
+    """Enter inference mode without autocast, and with torch's default settings."""
     token = object()
     with _without_autocast(), torch.inference_mode():
         try:
             _settings.take(token)
             yield
-        finally:  # an interrupt in the middle of taking, too
+        finally:  # also if an interrupt arrives inside take()
             _settings.give_back(token)
 
 
 def _without_autocast() -> AbstractContextManager[Any]:
     enabled = [device for device in _DEVICES if torch.is_autocast_enabled(device)]
-    if not enabled:  # as good as always: the stack would take as long as inference mode
+    if not enabled:  # the usual case; a stack would cost as much time as inference mode
         return nullcontext()
     stack = ExitStack()
     for device in enabled:
@@ -72,7 +72,7 @@ def _without_autocast() -> AbstractContextManager[Any]:
 
 
 class _Setting(Protocol):
-    """Something that torch keeps once for all threads."""
+    """A setting that torch has once per process."""
 
     def is_right(self) -> bool: ...
 
@@ -84,7 +84,7 @@ class _Setting(Protocol):
 
 
 class _Switch:
-    """Something that torch has on when it starts."""
+    """A setting that is on by default."""
 
     def __init__(self, read: Callable[[], bool], write: Callable[[bool], Any]) -> None:
         self.is_right = self.read = read
@@ -95,14 +95,14 @@ class _Switch:
 
 
 class _Precision:
-    """How exact products in float32 are: TF32 and bfloat16 would be 1e-3 off.
+    """Precision of float32 matrix products: TF32 and bfloat16 have errors of 1e-3.
 
-    Torch has an old name for it, of all devices together, and a new one for each library. The old
-    one cannot be read after the new ones were set apart.
+    torch has an old setting for all devices, and a new one for each library. The old one cannot be
+    read after the new ones were set to different values.
     """
 
     def is_right(self) -> bool:
-        # what torch.backends.cuda.matmul.fp32_precision reads, in a fifth of the time
+        # same as torch.backends.cuda.matmul.fp32_precision, but 5 times as fast
         read = torch._C._get_fp32_precision_getter
         return all(read(library, "matmul") in ("none", "ieee") for library in _LIBRARIES)
 
@@ -135,9 +135,9 @@ class _Precision:
 
 def _process_wide() -> list[_Setting]:
     settings: list[_Setting] = [_Precision()]
-    if torch.backends.mkldnn.is_available():  # other kernels sum in another order
+    if torch.backends.mkldnn.is_available():  # other kernels sum in a different order
         settings.append(_Switch(torch._C._get_mkldnn_enabled, torch._C._set_mkldnn_enabled))
-    # which kernels attention may use
+    # kernels of scaled_dot_product_attention
     for name in ("flash", "mem_efficient", "math", "cudnn"):
         read = getattr(torch.backends.cuda, f"{name}_sdp_enabled")
         settings.append(_Switch(read, getattr(torch.backends.cuda, f"enable_{name}_sdp")))
@@ -145,10 +145,10 @@ def _process_wide() -> list[_Setting]:
 
 
 class _Settings:
-    """What torch keeps for all threads, held right while any of them computes.
+    """Process-wide settings, changed while any thread is inside `isolation`.
 
-    What the caller had is put back when the last one is done. Another thread that sets the same in
-    the meantime can lose that.
+    The last thread to leave restores the caller's values. A change made by another thread in the
+    meantime can be lost.
     """
 
     def __init__(self) -> None:
@@ -161,7 +161,7 @@ class _Settings:
         self._former: dict[_Setting, Any] = {}
 
     def take(self, token: object) -> None:
-        """Set what is not right, until `give_back` is called with the same token."""
+        """Change the settings until `give_back` is called with the same token."""
         with self._lock:
             self._inside.add(token)
             for setting in self._settings:
@@ -170,7 +170,7 @@ class _Settings:
                     setting.make_right()
 
     def give_back(self, token: object) -> None:
-        """Put back what the caller had, unless another thread computes."""
+        """Restore the caller's values, unless another thread is inside."""
         with self._lock:
             self._inside.discard(token)
             if self._former and not self._inside:
@@ -178,12 +178,12 @@ class _Settings:
 
     def _put_back(self) -> None:
         for setting, former in self._former.items():
-            if setting.is_right():  # else another thread has set it meanwhile
+            if setting.is_right():  # otherwise another thread changed it
                 setting.write(former)
         self._former.clear()
 
     def after_fork(self) -> None:
-        """In a new process, in which the threads that were computing do not exist."""
+        """Restore the caller's values in a forked child, which has only the forking thread."""
         self._put_back()
         self._forget()
 

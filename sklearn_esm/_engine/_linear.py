@@ -1,7 +1,6 @@
-"""A linear layer in each arithmetic: float32, half precision, and 8-bit integers on processors.
+"""Linear layers in float32, half precision, and 8-bit integers on CPUs.
 
-The blocks of `_model` use them alike: ``prepare`` an input once, then hand it to every layer that
-reads it.
+``prepare`` an input once, then pass it to every layer that uses it.
 """
 
 from __future__ import annotations
@@ -12,10 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# of an activation: seven bits, for the sum of two products of u8 and s8 has to fit into 16 bits on
-# processors without VNNI, which saturate there
+# steps of an activation. Seven bits, because CPUs without VNNI saturate sums of two u8 x s8 products
+# at 16 bits
 _STEPS = 127
-# of the largest number in a row: finer steps than this would be lost in float32's own rounding
+# minimum step relative to the largest number in a row; float32 would round off finer steps
 _FINEST = 2.0**-20
 
 
@@ -27,7 +26,7 @@ class Linear(Protocol):
     def __init__(self, weight: Tensor, bias: Tensor) -> None: ...
 
     def prepare(self, x: Tensor) -> Any:
-        """The input as layers of this kind read it, ``(tokens, inputs)``."""
+        """Return the input ``(tokens, inputs)`` in the form that these layers need."""
 
     def into(self, x: Any, out: Tensor) -> None:
         """Write the product for a prepared input to ``out`` ``(tokens, outputs)``."""
@@ -37,11 +36,11 @@ class Linear(Protocol):
 
 
 class FullLinear:
-    """In float32, from the tensors as they lie in the mapped file."""
+    """A float32 layer that uses the memory-mapped tensors without a copy."""
 
     def __init__(self, weight: Tensor, bias: Tensor) -> None:
         self.outputs = len(weight)
-        # transposed as a view: the matrix product reads either order
+        # a view, because matrix products accept either order
         self.weight = weight.T  # (inputs, outputs)
         self.bias = bias  # (outputs,)
 
@@ -56,7 +55,7 @@ class FullLinear:
 
 
 class HalfLinear:
-    """In bfloat16 or float16, whichever the weight is in; sums of many blocks stay float32."""
+    """A layer in the weight's dtype, bfloat16 or float16. The residual stays float32."""
 
     def __init__(self, weight: Tensor, bias: Tensor) -> None:
         self.outputs = len(weight)
@@ -73,19 +72,19 @@ class HalfLinear:
 
 
 class Quantised(NamedTuple):
-    """Rows of seven-bit integers, each with a scale of its own: ``steps * scale + low``."""
+    """Rows of seven-bit integers, each with its own scale: ``steps * scale + low``."""
 
     steps: Tensor  # (tokens, inputs) uint8, 0 to 127
     scale: Tensor  # (tokens, 1) float32
-    low: Tensor  # (tokens, 1) float32, the least number of the row
+    low: Tensor  # (tokens, 1) float32, the minimum of the row
 
 
 class Int8Linear:
-    """In integers: weights scaled by output once, activations by token as they come.
+    """An 8-bit integer layer: weights are quantised once per output, activations per token.
 
-    A row is quantised by itself and a sum of integers is exact, so that the product does not depend
-    on the other rows, to the bit. Between processors it differs where the last bit of an input tips
-    a rounding, and that adds up over the blocks to about the error of the approximation.
+    Each row is quantised separately and integer sums are exact, so the product does not depend on the
+    other rows. CPU models can give different results, because the last bit of an input can change a
+    rounding. Over all blocks this adds up to about the error of the quantisation.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor) -> None:
@@ -94,7 +93,7 @@ class Int8Linear:
         scale = largest.clamp_(min=1e-30) / 127  # (outputs,)
         integers = (weight / scale[:, None]).round_()  # (outputs, inputs), still float32
         self.scale, self.bias = scale, bias  # (outputs,) each
-        self.sums = integers.sum(1) * scale  # (outputs,), what the least number of a row is times
+        self.sums = integers.sum(1) * scale  # (outputs,), factor of a row's minimum
         self.packed = pack(integers.to(torch.int8))
 
     def prepare(self, x: Tensor) -> Quantised:
@@ -110,27 +109,28 @@ class Int8Linear:
 
 
 def quantise(x: Tensor) -> Quantised:
-    """Round each row to 128 steps between its least and its greatest number."""
-    # torch.aminmax would take ten times as long
+    """Round each row to 128 steps between its minimum and maximum."""
+    # torch.aminmax is ten times slower
     low, high = x.amin(1, keepdim=True), x.amax(1, keepdim=True)  # (tokens, 1) each
     largest = torch.maximum(high, -low)  # (tokens, 1)
-    # a row of equal numbers has no span, and one of zeros nothing at all
+    # avoid a scale of 0 for rows of equal numbers, and for rows of zeros
     scale = torch.maximum((high - low) / _STEPS, largest * _FINEST).clamp_(min=1e-30)  # (tokens, 1)
-    # half a step up, for the conversion truncates; to int8, for that is faster than to uint8
+    # plus half a step, because the conversion truncates; int8, because it is faster than uint8
     steps = torch.sub(x, low - scale / 2).mul_(1 / scale)  # (tokens, inputs)
     return Quantised(steps.to(torch.int8).view(torch.uint8), scale, low)
 
 
 def pack(integers: Tensor) -> Tensor:
-    """An int8 weight ``(outputs, inputs)`` in the layout that `multiply` takes."""
+    """Return an int8 weight ``(outputs, inputs)`` in the layout that `multiply` needs."""
     packed: Tensor = torch.ops.onednn.qlinear_prepack(integers, None)
     return packed
 
 
 def multiply(steps: Tensor, packed: Tensor, scale: Tensor) -> Tensor:
-    """``steps W^T``, summed in integers, times the scale of each output: ``(tokens, outputs)`` float32.
+    """Return ``steps W^T``, summed in integers, times the scale of each output.
 
-    With `pack` the one place that calls oneDNN's product, which torch keeps for its compiler.
+    The result is ``(tokens, outputs)`` float32. Only this function and `pack` call oneDNN's private
+    operators in torch.
     """
     zeros = scale.new_zeros(len(scale), dtype=torch.int64)  # (outputs,)
     product: Tensor = torch.ops.onednn.qlinear_pointwise(
@@ -140,7 +140,7 @@ def multiply(steps: Tensor, packed: Tensor, scale: Tensor) -> Tensor:
 
 
 def check_product() -> None:
-    """Raise ValueError where 8-bit products are missing, or are not exact on this processor."""
+    """Raise ValueError if 8-bit products are missing or not exact on this CPU."""
     random: dict[str, Any] = {
         "generator": torch.Generator("cpu").manual_seed(0),
         "dtype": torch.int64,
@@ -149,23 +149,24 @@ def check_product() -> None:
     steps = torch.randint(0, _STEPS + 1, (8, 256), **random)  # (tokens, inputs)
     weight = torch.randint(-127, 128, (64, 256), **random)  # (outputs, inputs)
     ones = torch.ones(len(weight), dtype=torch.float32, device="cpu")  # (outputs,)
-    # the greatest sums there can be, of either sign: where 16 bits are too few, it shows here
+    # the largest possible sums of either sign, which reveal 16-bit saturation
     steps[0], weight[0], weight[1] = _STEPS, 127, -127
     try:
         product = multiply(steps.to(torch.uint8), pack(weight.to(torch.int8)), ones)
     except (AttributeError, RuntimeError) as error:
         raise ValueError(
-            f"dtype='int8': torch {torch.__version__} has no 8-bit products for this processor. "
-            "Pass dtype='float32'."
+            "dtype must be 'float32', 'bfloat16' or 'float16' here; got 'int8'. "
+            f"torch {torch.__version__} has no 8-bit products for this CPU. Pass dtype='float32'."
         ) from error
     if not torch.equal(product, (steps @ weight.T).float()):  # (tokens, outputs)
         raise ValueError(
-            f"dtype='int8': the 8-bit products of torch {torch.__version__} are not exact on this "
-            "processor. Pass dtype='float32'."
+            "dtype must be 'float32', 'bfloat16' or 'float16' here; got 'int8'. "
+            f"The 8-bit products of torch {torch.__version__} are not exact on this CPU. "
+            "Pass dtype='float32'."
         )
 
 
-# what scratch and attention compute in, and the linear layers, by the name of the arithmetic
+# dtype of scratch and attention, and class of the linear layers
 ARITHMETICS: dict[str, tuple[torch.dtype, type[Linear]]] = {
     "float32": (torch.float32, FullLinear),
     "bfloat16": (torch.bfloat16, HalfLinear),

@@ -19,20 +19,21 @@ from sklearn_esm._engine._stopping import check_stop
 from sklearn_esm._engine._tokens import Tokens, mask_token
 from sklearn_esm._engine._variable_length_attention import Together, find_kernel, starts_of
 
-# a position's row in the tables of ESM-1b and ESM-1: fair-esm starts after the padding index, 1
+# row of the first position in ESM-1b and ESM-1: fair-esm starts after the padding index, 1
 _FIRST_POSITION = 2
 
 
 class PackedModel:
     """An ESM model that runs on the tokens of many sequences at once, without padding.
 
-    Holds the tensors of a checkpoint on one device, mapped from the file where dtype and device
-    allow, and never changes after it is built: threads may share it. States and norms are float32;
-    ``dtype`` is what linear layers take and give, and what attention computes in.
+    The tensors of a checkpoint are on one device, memory-mapped if dtype and device allow it. A model
+    never changes after it is built, so threads can share it. States and norms are float32; ``dtype``
+    applies to linear layers and attention.
     """
 
     @isolated
     def __init__(self, checkpoint: Checkpoint, device: str, dtype: str) -> None:
+        self.path = checkpoint.path
         self.architecture = checkpoint.architecture
         self.device = torch.device(device)
         self.dtype, self._linear = ARITHMETICS[dtype]
@@ -52,15 +53,14 @@ class PackedModel:
 
     @cached_property
     def head(self) -> LanguageModelHead:
-        """The language-model head, set up when it is first asked for."""
-        return LanguageModelHead(self.architecture, self._head_weights, self.device)
+        """The language-model head, built on first access."""
+        return LanguageModelHead(self.path, self.architecture, self._head_weights, self.device)
 
     @isolated_steps
     def hidden_states(self, tokens: Tokens, layers: set[int]) -> Iterator[tuple[int, Tensor]]:
-        """Yield ``(layer, (tokens, width))`` for each layer asked for, from the lowest up.
+        """Yield ``(layer, (tokens, width))`` for each of the layers, in ascending order.
 
-        A tensor is overwritten when the next one is asked for, and no block above the highest
-        layer is run.
+        The next step overwrites the tensor. No block above the highest layer is run.
         """
         x = self._embed(tokens)  # (tokens, width)
         if 0 in layers:
@@ -75,9 +75,9 @@ class PackedModel:
 
     @isolated
     def observe_attention(self, tokens: Tokens, see: Callable[[Tensor], None]) -> None:
-        """Run every block on one sequence, and show the attention maps of each as they come.
+        """Run every block on one sequence, and pass the attention maps of each to ``see``.
 
-        ``see`` gets ``(maps, tokens, tokens)`` float32, which it must not keep.
+        ``see`` is called with ``(maps, tokens, tokens)`` float32, which it must not keep.
         """
         x = self._embed(tokens)  # (tokens, width)
         groups = Observed(self._rotate_by(tokens.positions), see)
@@ -85,9 +85,8 @@ class PackedModel:
             pass
 
     def _run_blocks(self, x: Tensor, groups: Groups, number: int) -> Iterator[int]:
-        """Yield the number of each block that has changed ``x`` ``(tokens, width)``."""
-        # one for all blocks: to allocate, and touch for the first time, tens of megabytes in each
-        # would cost a tenth of the time
+        """Run blocks on ``x`` ``(tokens, width)`` in place, and yield the number of each."""
+        # one buffer for all blocks, because allocating tens of megabytes in each costs 10 % of the time
         width = max(block.scratch_width for block in self._blocks)
         scratch = x.new_empty(len(x) * width, dtype=self.dtype)  # (tokens * width,)
         for layer, block in enumerate(self._blocks[:number], start=1):
@@ -98,7 +97,7 @@ class PackedModel:
     def _embed(self, tokens: Tokens) -> Tensor:
         x = self._embedding[tokens.ids.to(self.device)]  # (tokens, width)
         if self.architecture.token_dropout:
-            # fair-esm's train-time correction, which stays on at inference: 0.88 without any mask
+            # fair-esm's correction for training applies at inference too: 0.88 without any mask
             x *= 1 - 0.15 * 0.8
             if tokens.masked is not None:
                 x /= 1 - tokens.masked.to(self.device)
@@ -107,7 +106,7 @@ class PackedModel:
         return self._norm_before(x) if self._norm_before else x
 
     def _group(self, tokens: Tokens) -> Groups:
-        """Where the sequences lie; whether they are attended together or by runs is chosen here."""
+        """Return the sequences grouped for attention: all in one call, or run by run."""
         runs = tokens.groups
         longest = max(length for _, _, length in runs)
         head_dim = self.architecture.width // self.architecture.heads
@@ -124,12 +123,12 @@ class PackedModel:
         return self._rotary.tables(positions.to(self.device), self.dtype)
 
     def _embedding_table(self) -> Tensor:
-        """Token embeddings in fp32, ``(vocabulary, width)``, scaled, ``<mask>`` zeroed where due."""
+        """Return the token embeddings in float32, ``(vocabulary, width)``, scaled for ESM-1."""
         table = self._weights["embed_tokens.weight"].to(torch.float32, copy=True)
         architecture = self.architecture
         if architecture.family == "esm1":
             table *= math.sqrt(architecture.width)
-        # fair-esm's loader zeroes the row of <mask> in every ESM-1b and ESM-1v
+        # fair-esm's loader zeroes the <mask> row of ESM-1b and ESM-1v
         if architecture.token_dropout or architecture.family == "esm1b":
             table[mask_token(architecture)] = 0
         return table.to(self.device)
@@ -138,7 +137,7 @@ class PackedModel:
         rows = tokens.positions + _FIRST_POSITION  # (tokens,)
         if self.architecture.family == "esm1b":
             return self._position_table[rows]  # (tokens, width)
-        # sinusoidal, with fair-esm's spacing of the frequencies
+        # sinusoidal, with fair-esm's spacing of the frequencies: half - 1 intervals
         half = self.architecture.width // 2
         steps = torch.arange(half, dtype=torch.float32, device=rows.device)  # (width / 2,)
         rates = torch.exp(steps * -(math.log(10000) / (half - 1)))  # (width / 2,)
@@ -146,11 +145,14 @@ class PackedModel:
         return torch.cat((angles.sin(), angles.cos()), dim=1)  # (tokens, width)
 
     def _inverse_frequencies(self) -> Tensor:
-        """The rotary frequencies of the file, which holds them rounded: never recompute them."""
+        """Return the rotary frequencies of the file, because computed ones are not rounded as there."""
         name = "self_attn.rot_emb.inv_freq"
         tables = [self._weights[f"layers.{i}.{name}"] for i in range(self.architecture.layers)]
         if any(not torch.equal(table, tables[0]) for table in tables):
-            raise ValueError("The rotary frequencies differ between blocks, as in no ESM-2 model.")
+            raise ValueError(
+                f"{self.path} must have the same rotary frequencies in every block; got different ones. "
+                "Download or copy the file again."
+            )
         return tables[0].float()
 
     def _has_norm_before(self) -> bool:
@@ -163,7 +165,7 @@ class PackedModel:
         return self._linear(self.tensor(f"{name}.weight"), self.tensor(f"{name}.bias"))
 
     def norm(self, name: str) -> _Norm:
-        # ESM-1 writes its norm in TensorFlow's style, with a far smaller epsilon
+        # ESM-1 has the smaller epsilon of TensorFlow
         epsilon = 1e-12 if self.architecture.family == "esm1" else 1e-5
         weight, bias = (
             self._weights[f"{name}.{kind}"].to(self.device, torch.float32) for kind in ("weight", "bias")
@@ -180,18 +182,18 @@ class _Norm:
 
 
 class _Block:
-    """One transformer block, pre-norm: attention and a feed-forward network, each added to x."""
+    """One pre-norm transformer block: attention and a feed-forward network, each added to x."""
 
     def __init__(self, model: PackedModel, prefix: str) -> None:
         self.heads = model.architecture.heads
         self.norm_attention = model.norm(f"{prefix}self_attn_layer_norm")
         self.norm_feed = model.norm(f"{prefix}final_layer_norm")
-        # one product of all three is hardly faster, and would take a copy of a quarter of the weights
+        # one fused product is hardly faster, and needs a copy of a quarter of the weights
         self.qkv = [model.linear(f"{prefix}self_attn.{name}_proj") for name in "qkv"]
         self.out = model.linear(f"{prefix}self_attn.out_proj")
         self.up = model.linear(f"{prefix}fc1")
         self.down = model.linear(f"{prefix}fc2")
-        # numbers for each token: Q, K, V and what attention mixes, later the raised states
+        # numbers per token: Q, K, V and attention output, later the feed-forward states
         self.scratch_width = max(4 * model.architecture.width, self.up.outputs)
         self.extra = None
         if model.architecture.family == "esm1":

@@ -1,4 +1,4 @@
-"""Stop a forward pass between two blocks when nobody waits for its result."""
+"""Stop a forward pass between two blocks if its result is no longer needed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _of_thread = threading.local()
 
 @contextmanager
 def stopped_by(check: Callable[[], None]) -> Iterator[None]:
-    """Call ``check`` before each block that this thread runs; it raises to stop the pass."""
+    """Call ``check`` before each block that this thread runs. It raises to stop the pass."""
     _of_thread.check = check
     try:
         yield
@@ -20,7 +20,7 @@ def stopped_by(check: Callable[[], None]) -> Iterator[None]:
 
 
 def check_stop() -> None:
-    """Raise what the thread's ``check`` raises, if it has one."""
+    """Call the ``check`` of this thread, if any."""
     check = getattr(_of_thread, "check", None)
     if check is not None:
         check()

@@ -1,31 +1,37 @@
-"""Clean sequences to packed token ids, with fair-esm's own alphabets."""
+"""Convert clean sequences to packed token ids of fair-esm's alphabets."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from sklearn_esm._checkpoints._architecture import Architecture
-from sklearn_esm._sequences import MASK, RESIDUES
+from sklearn_esm._sequences import MASK
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-# stand-ins for BOS and EOS in the joined text of a batch; no clean sequence holds them
+# characters for BOS and EOS in the joined text of a batch; no clean sequence contains them
 _BOS, _EOS = "^", "$"
+
+# ids of esm.data.Alphabet; written out here because another package is imported as "esm" too
+_RESIDUES, _FIRST_RESIDUE = "LAGVSERTIDPKQNFYMHWCXBUZO", 4
+_EOS_ID, _UNKNOWN_ID = 2, 3
+_BOS_IDS = {"ESM-1b": 0, "ESM-1": 32}
+_MASK_IDS = {"ESM-1b": 32, "ESM-1": 33}
 
 
 @dataclass(frozen=True)
 class Tokens:
-    """The tokens of a batch, one sequence after the other without padding.
+    """The tokens of a batch, concatenated without padding.
 
-    ``groups`` lists the runs of equally long sequences as ``(first token, sequences, tokens each)``;
-    ``masked`` is None where no token is ``<mask>``.
+    ``groups`` lists the runs of equally long sequences as ``(first token, sequences, tokens each)``.
+    ``masked`` is None if no token is ``<mask>``.
     """
 
     ids: Tensor  # (tokens,) int64
@@ -35,7 +41,7 @@ class Tokens:
 
 
 def tokenise(sequences: Sequence[str], architecture: Architecture) -> Tokens:
-    """Token ids of clean sequences, equal to those of fair-esm's batch converter without its padding."""
+    """Return the tokens of clean sequences, equal to fair-esm's batch converter without padding."""
     end = _EOS if architecture.has_eos else ""
     text = "".join(f"{_BOS}{sequence}{end}" for sequence in sequences)
     ids = residue_tokens(text, architecture)  # (tokens,)
@@ -52,43 +58,24 @@ def tokenise(sequences: Sequence[str], architecture: Architecture) -> Tokens:
 
 
 def residue_tokens(text: str, architecture: Architecture) -> np.ndarray:
-    """Token ids of single characters, ``(characters,)`` int64."""
+    """Return the token id of each character, ``(characters,)`` int64."""
     return _token_table(architecture.alphabet)[np.frombuffer(text.encode("ascii"), dtype=np.uint8)]
 
 
 def mask_token(architecture: Architecture) -> int:
-    return int(_token_table(architecture.alphabet)[ord(MASK)])
+    return _MASK_IDS[architecture.alphabet]
 
 
 @cache
-def _token_table(alphabet_name: str) -> np.ndarray:
-    """Token id by byte value, ``(256,)`` int64."""
-    alphabet = _fair_esm_data().Alphabet.from_architecture(alphabet_name)
-    table = np.full(256, alphabet.unk_idx, dtype=np.int64)
-    for residue in RESIDUES:
-        table[ord(residue)] = alphabet.get_idx(residue)
-    table[ord(MASK)] = alphabet.mask_idx
-    table[ord(_BOS)] = alphabet.cls_idx
-    table[ord(_EOS)] = alphabet.eos_idx
+def _token_table(alphabet: str) -> np.ndarray:
+    """Return the token id of every byte, ``(256,)`` int64."""
+    table = np.full(256, _UNKNOWN_ID, dtype=np.int64)
+    for token, residue in enumerate(_RESIDUES, start=_FIRST_RESIDUE):
+        table[ord(residue)] = token
+    table[ord(MASK)] = _MASK_IDS[alphabet]
+    table[ord(_BOS)] = _BOS_IDS[alphabet]
+    table[ord(_EOS)] = _EOS_ID
     return table
-
-
-def _fair_esm_data() -> Any:  # fair-esm has no type hints
-    # the package "esm" of EvolutionaryScale is imported by the same name as fair-esm
-    try:
-        from esm import data
-    except ImportError as error:
-        raise ImportError(_WRONG_ESM) from error
-    if not hasattr(data, "Alphabet"):
-        raise ImportError(_WRONG_ESM)
-    return data
-
-
-_WRONG_ESM = (
-    "The module 'esm' found here is not fair-esm's; the package 'esm' (ESM3, ESM C) has the same import "
-    "name. Run 'pip uninstall esm' and then 'pip install --force-reinstall --no-deps fair-esm', or use "
-    "an environment of its own for each."
-)
 
 
 def _equal_runs(starts: np.ndarray, lengths: np.ndarray) -> list[tuple[int, int, int]]:

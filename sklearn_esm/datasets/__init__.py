@@ -1,4 +1,4 @@
-"""Small labelled sets of real sequences, in scikit-learn's manner."""
+"""Small labelled data sets of real sequences, with scikit-learn's interface."""
 
 from sklearn_esm.datasets._beta_lactamase import fetch_beta_lactamase
 from sklearn_esm.datasets._gb1 import load_gb1

@@ -1,4 +1,4 @@
-"""Variants of TEM-1 beta-lactamase: one file of ESM's repository, kept in scikit-learn's data home."""
+"""Variants of TEM-1 beta-lactamase, downloaded from ESM's repository."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def fetch_beta_lactamase(
 ) -> Bunch | tuple[Any, Any]:
     """Load 5,397 records of variants of TEM-1 beta-lactamase, downloaded once (1.8 MB).
 
-    One substitution each, with its scaled effect on the enzyme (Gray et al. 2018): the example of
-    supervised variant prediction in ESM's own repository.
+    Each variant has one substitution and its scaled effect on the enzyme (Gray et al. 2018). ESM's
+    repository uses these data as its example of supervised variant prediction.
 
     ============= ===============================================
     Samples total 5,397, of which 199 are the wild type
@@ -60,35 +60,35 @@ def fetch_beta_lactamase(
     Parameters
     ----------
     data_home : str or path-like, default=None
-        Where files are kept: the file is ``sklearn_esm/P62593.fasta`` below it. None is
+        Folder of downloaded data. The file is ``sklearn_esm/P62593.fasta`` below it. None is
         scikit-learn's folder, ``$SCIKIT_LEARN_DATA`` or ``~/scikit_learn_data``.
     download_if_missing : bool, default=True
-        If False, raise OSError instead of downloading. So does ``SKLEARN_ESM_OFFLINE=1`` in the
-        environment.
+        If False, raise OSError instead of downloading. The environment variable
+        ``SKLEARN_ESM_OFFLINE=1`` has the same effect.
     return_X_y : bool, default=False
-        Return ``(data, target)`` instead of a Bunch.
+        Whether to return ``(data, target)`` instead of a Bunch.
     as_frame : bool, default=False
-        Give pandas objects: ``data`` a frame of the one column ``"sequence"``, ``target`` a
-        Series. Needs pandas (``pip install "sklearn-esm[pandas]"``).
+        Whether to return pandas objects: ``data`` is a DataFrame with the column ``"sequence"``, and
+        ``target`` is a Series. Requires pandas (``pip install "sklearn-esm[pandas]"``).
     n_retries : int, default=3
-        How often a failed download is tried again.
+        Number of retries after a failed download.
     delay : float, default=1.0
-        Seconds between two tries.
+        Seconds between retries.
 
     Returns
     -------
     data : Bunch
-        With the attributes
+        Dictionary-like object with the attributes
 
         data : ndarray of shape (5397,), dtype object, or DataFrame of shape (5397, 1)
             The variants as whole sequences.
         target : ndarray of float of shape (5397,), or Series
             The scaled effect. Larger is better.
         mutations : ndarray of str of shape (5397,)
-            The substitution, such as ``"S68Q"``, in the numbering of the file: from 1 at the first
-            residue of the precursor. In ``"P20P"`` only the codon differs.
+            The substitution, such as ``"S68Q"``, counted from 1 at the first residue of the
+            precursor. In ``"P20P"`` only the codon differs.
         positions : ndarray of int of shape (5397,)
-            Where it is, counted from 1: the groups of a split by position.
+            Position of the substitution, counted from 1. Use as groups of a split by position.
         reference : str
             The wild type.
         feature_names : list of str
@@ -96,35 +96,35 @@ def fetch_beta_lactamase(
         frame : DataFrame of shape (5397, 4)
             Sequence, target, mutation and position. None unless ``as_frame=True``.
         DESCR : str
-            Where the numbers are from, and what they do not say.
+            Source and limits of the data.
         filename : str
-            Where the file lies.
+            Path of the file.
     (data, target) : tuple
         If ``return_X_y=True``.
 
     Raises
     ------
     ConnectionError
-        If the server cannot be reached, refuses, or breaks off.
+        If the server cannot be reached, returns an error, or closes the connection.
     OSError
-        If the file is absent or damaged and must not be downloaded, if what arrives is another
-        file, or if the folder cannot be written to.
+        If the file is missing or damaged and downloads are forbidden, if the downloaded file has
+        another checksum, or if the folder is not writable.
 
     See Also
     --------
     load_gb1 : Fewer variants, of a smaller protein, without a download.
-    fetch_gfp : Ten times as many, most with several substitutions.
+    fetch_gfp : Ten times as many variants, most with several substitutions.
 
     Notes
     -----
-    **199 records are one sequence, the wild type**, under synonymous mutations with different effects
-    (0.07 to 1.58). Group or de-duplicate them before splitting, or the same input is trained on and
-    tested on. The second example leaves them out.
+    **199 records are the wild type**, with synonymous mutations and different effects (0.07 to 1.58).
+    Group or remove them before splitting, because otherwise the training and test sets share a
+    sequence. The second example removes them.
 
-    The records are sorted by effect: shuffle when cross-validating.
+    The records are sorted by effect. Shuffle them for cross-validation.
 
-    A file that is already in the data home is compared with its SHA-256 checksum and used without a
-    connection; a damaged one is downloaded again.
+    A file in the data home is used without a connection if its SHA-256 checksum is correct. A damaged
+    file is downloaded again.
 
     References
     ----------
@@ -155,7 +155,7 @@ def fetch_beta_lactamase(
         delay=delay,
     )
     sequences, mutations, effects = _records(path.read_text(encoding="ascii"))
-    # any record is the wild type once its substitution is undone
+    # undo one substitution to get the wild type
     reference = with_residue(sequences[0], position_of(mutations[0]), mutations[0][0])
     return variants_handed_out(
         "fetch_beta_lactamase",
@@ -171,10 +171,7 @@ def fetch_beta_lactamase(
 
 
 def _records(fasta: str) -> tuple[list[str], list[str], list[float]]:
-    """Return the sequences, mutations and effects of a file of two lines for each record.
-
-    No general parser of FASTA: the checksum says which file this is.
-    """
+    """Return the sequences, mutations and effects of the file, which has two lines per record."""
     lines = fasta.splitlines()
     sequences, mutations, effects = lines[1::2], [], []
     for header in lines[::2]:  # >0|beta-lactamase_P20P|1.581033423

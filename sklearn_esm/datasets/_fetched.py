@@ -1,4 +1,4 @@
-"""What every ``fetch_*`` does alike: get a published file, whole, into scikit-learn's data home."""
+"""Download published files into scikit-learn's data home, for every ``fetch_*`` function."""
 
 from __future__ import annotations
 
@@ -23,42 +23,42 @@ def fetched_file(
     n_retries: int,
     delay: float,
 ) -> Path:
-    """Return a published file, downloaded if it is not in the data home or not what it should be.
+    """Return a published file, and download it if it is missing or damaged.
 
     Parameters
     ----------
     name : str
-        What it is called in the folder ``sklearn_esm`` of the data home.
+        Name in the folder ``sklearn_esm`` of the data home.
     url, sha256 : str
-        Where it is published, and the checksum of its content.
+        URL and checksum of the file.
     data_home, download_if_missing, n_retries, delay : object
-        As the caller of the ``fetch_*`` function said.
+        Parameters of the ``fetch_*`` function.
 
     Returns
     -------
     Path
-        A file of that checksum.
+        File with that checksum.
 
     Raises
     ------
     ConnectionError
-        If the server cannot be reached, refuses, or breaks off.
+        If the server cannot be reached, returns an error, or closes the connection.
     OSError
-        If the file is absent or damaged and must not be downloaded, if what arrives is another
-        file, or if the folder cannot be written to.
+        If the file is missing or damaged and downloads are forbidden, if the downloaded file has
+        another checksum, or if the folder is not writable.
     """
     path = Path(get_data_home(data_home)) / "sklearn_esm" / name
     if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == sha256:
         return path
-    by_hand = f"Or put the file of that address there by hand; its SHA-256 is {sha256}."
+    or_copy = f"Or copy the file of this URL there; its SHA-256 must be {sha256}."
     forbidden = _what_forbids(download_if_missing)
     if forbidden is not None:
         state = "is damaged" if path.exists() else "does not exist"
         setting, remedy = forbidden
-        raise OSError(f"{path} {state}, and {setting} forbids the download of {url}. {remedy} {by_hand}")
+        raise OSError(f"{path} {state}, and {setting} forbids the download of {url}. {remedy} {or_copy}")
     try:
         path.parent.mkdir(exist_ok=True)
-        # the checksum is compared again, before the file gets its name
+        # fetch_file compares the checksum before it renames the file
         fetched: Path = fetch_file(
             url,
             folder=path.parent,
@@ -69,19 +69,20 @@ def fetched_file(
         )
     except (URLError, HTTPException, ConnectionError, TimeoutError) as error:
         raise ConnectionError(
-            f"{url} could not be downloaded to {path}: {error}. Try again with a connection. {by_hand}"
+            f"{url} could not be downloaded to {path}: {error}. Check the network and try "
+            f"again. {or_copy}"
         ) from error
     except OSError as error:
-        # another file arrived, or the disk did not take it
+        # wrong checksum, or a disk error
         raise OSError(
             f"{url} could not be downloaded to {path}: {str(error).rstrip('.')}. Try again, or pass a "
-            f"data_home that can be written to. {by_hand}"
+            f"writable data_home. {or_copy}"
         ) from error
     return fetched
 
 
 def _what_forbids(download_if_missing: bool) -> tuple[str, str] | None:
-    """Return the setting that forbids downloads and how to lift it, None if they are allowed."""
+    """Return the setting that forbids downloads and its fix, or None if they are allowed."""
     if not download_if_missing:
         return "download_if_missing=False", "Pass True."
     if offline():

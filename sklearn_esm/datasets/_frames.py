@@ -1,4 +1,4 @@
-"""What all loaders do alike: read the package's files, and hand out arrays or pandas objects."""
+"""Read the package's data files, and return arrays or pandas objects, for all loaders."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DATA = resources.files("sklearn_esm.datasets") / "data"
 
 
 def bundled_rows(name: str) -> list[dict[str, str]]:
-    """Read a table of the package, a dict for each row."""
+    """Return the rows of a table in the package as dicts."""
     return list(csv.DictReader((DATA / name).read_text(encoding="utf-8").splitlines()))
 
 
@@ -30,22 +30,22 @@ def handed_out(
     description: str,
     **attributes: Any,
 ) -> Bunch | tuple[Any, Any]:
-    """Return a dataset in the form that the caller of a loader asked for.
+    """Return a data set as a Bunch, a tuple, arrays or pandas objects.
 
     Parameters
     ----------
     loader : str
-        Its name, for the error where pandas is missing.
+        Name of the loader, for the error if pandas is missing.
     sequences, target : ndarray of shape (n_samples,)
-        What becomes ``data`` and ``target``, and the first two columns of the frame.
+        Content of ``data`` and ``target``, and the first two columns of the frame.
     more_columns : dict of str to ndarray of shape (n_samples,)
-        The other columns of the frame.
+        Other columns of the frame.
     return_X_y, as_frame : bool
-        As the loader's caller said.
+        Parameters of the loader.
     description : str
-        The file of the package that becomes ``DESCR``.
+        File in the package with the text of ``DESCR``.
     **attributes : object
-        What else the Bunch carries.
+        Other attributes of the Bunch.
 
     Returns
     -------

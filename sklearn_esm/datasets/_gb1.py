@@ -1,4 +1,4 @@
-"""The bundled substitutions of protein G domain B1; reads two files of the package and nothing else."""
+"""Substitutions of protein G domain B1, bundled with the package."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sklearn.utils import Bunch
 from sklearn_esm.datasets._frames import DATA, bundled_rows
 from sklearn_esm.datasets._variants import position_of, variants_handed_out, with_residue
 
-# The construct that was measured: other entries of GB1 have T at position 2.
+# the measured construct; other entries of GB1 have T at position 2
 WILD_TYPE = "MQYKLILNGKTLKGETTTEAVDAATAEKVFKQYANDNGVDGEWTYDDATKTFTVTE"
 
 
@@ -18,9 +18,9 @@ def load_gb1(*, return_X_y: Literal[False] = ..., as_frame: bool = ...) -> Bunch
 @overload
 def load_gb1(*, return_X_y: Literal[True], as_frame: bool = ...) -> tuple[Any, Any]: ...
 def load_gb1(*, return_X_y: bool = False, as_frame: bool = False) -> Bunch | tuple[Any, Any]:
-    """Load all 1,045 single substitutions of protein G domain B1, and what each does to binding.
+    """Load all 1,045 single substitutions of protein G domain B1 and their effects on binding.
 
-    Every one of the 19 other residues at each of the positions 2 to 56 (Olson, Wu & Sun 2014).
+    Each of the 19 other residues at each position from 2 to 56 (Olson, Wu & Sun 2014).
     Nothing is downloaded.
 
     ============= =============================================
@@ -32,15 +32,15 @@ def load_gb1(*, return_X_y: bool = False, as_frame: bool = False) -> Bunch | tup
     Parameters
     ----------
     return_X_y : bool, default=False
-        Return ``(data, target)`` instead of a Bunch.
+        Whether to return ``(data, target)`` instead of a Bunch.
     as_frame : bool, default=False
-        Give pandas objects: ``data`` a frame of the one column ``"sequence"``, ``target`` a
-        Series. Needs pandas (``pip install "sklearn-esm[pandas]"``).
+        Whether to return pandas objects: ``data`` is a DataFrame with the column ``"sequence"``, and
+        ``target`` is a Series. Requires pandas (``pip install "sklearn-esm[pandas]"``).
 
     Returns
     -------
     data : Bunch
-        With the attributes
+        Dictionary-like object with the attributes
 
         data : ndarray of shape (1045,), dtype object, or DataFrame of shape (1045, 1)
             The variants as whole sequences.
@@ -50,7 +50,7 @@ def load_gb1(*, return_X_y: bool = False, as_frame: bool = False) -> Bunch | tup
         mutations : ndarray of str of shape (1045,)
             The substitution: ``"A24Y"`` is tyrosine in place of the alanine at position 24.
         positions : ndarray of int of shape (1045,)
-            Where it is, counted from 1: the groups of a split by position.
+            Position of the substitution, counted from 1. Use as groups of a split by position.
         reference : str
             The wild type.
         feature_names : list of str
@@ -58,9 +58,9 @@ def load_gb1(*, return_X_y: bool = False, as_frame: bool = False) -> Bunch | tup
         frame : DataFrame of shape (1045, 4)
             Sequence, target, mutation and position. None unless ``as_frame=True``.
         DESCR : str
-            Where the numbers are from, their licence, and what they do not say.
+            Source, licence and limits of the data.
         filename : str
-            Where the table lies.
+            Path of the table.
     (data, target) : tuple
         If ``return_X_y=True``.
 
@@ -71,11 +71,11 @@ def load_gb1(*, return_X_y: bool = False, as_frame: bool = False) -> Bunch | tup
 
     Notes
     -----
-    The source cuts off at ln 0.01: 126 variants have the same lowest value of -4.605, as fit as 1 %
-    of the wild type or less. Prefer scores of ranks to squared errors.
+    The source limits effects to ln 0.01: 126 variants share the lowest value of -4.605, with at most
+    1 % of the wild type's fitness. Prefer rank correlations to squared errors.
 
-    Position alone predicts most of the effects, as ``DESCR`` tells. A split at random shows every one;
-    split by position, as below, to learn how it does at others.
+    Position alone predicts most effects (see ``DESCR``). A random split has every position in both
+    parts. Split by position, as below, to measure the score at new positions.
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""Variants of green fluorescent protein: three files of nn4dms, kept in scikit-learn's data home."""
+"""Variants of green fluorescent protein, downloaded from the repository nn4dms."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ FILES = {  # by the name in the data home: the path in the repository, and the S
     ),
 }
 
-# What was measured begins at the second residue of the protein. The files do not hold it.
+# the measured part begins at the second residue of the protein; the files do not contain it
 WILD_TYPE = (
     "SKGEELFTGVVPILVELDGDVNGHKFSVSGEGEGDATYGKLTLKFICTTGKLPVPWPTLVTTLSYGVQCFSRYPDHMKQHDFFKSAMPEGYVQERTIF"
     "FKDDGNYKTRAEVKFEGDTLVNRIELKGIDFKEDGNILGHKLEYNYNSHNVYIMADKQKNGIKVNFKIRHNIEDGSVQLADHYQQNTPIGDGPVLLPD"
@@ -71,8 +71,8 @@ def fetch_gfp(
 ) -> Bunch | tuple[Any, Any]:
     """Load 54,024 variants of green fluorescent protein and their brightness, downloaded once (3.4 MB).
 
-    Between 1 and 15 substitutions each, from random mutagenesis of avGFP (Sarkisyan et al. 2016), with
-    the split of Gelman et al. (2021) into training, tuning and test rows.
+    Each variant has 1 to 15 substitutions, from random mutagenesis of avGFP (Sarkisyan et al. 2016).
+    Gelman et al. (2021) published the split into training, tuning and test rows.
 
     ============= =================================================
     Samples total 54,024: 43,758 train, 4,863 tune, 5,403 test
@@ -83,62 +83,62 @@ def fetch_gfp(
     Parameters
     ----------
     data_home : str or path-like, default=None
-        Where files are kept: ``avgfp.tsv``, ``avgfp_train.txt`` and ``avgfp_stest.txt`` in the folder
-        ``sklearn_esm`` below it. None is scikit-learn's folder, ``$SCIKIT_LEARN_DATA`` or
-        ``~/scikit_learn_data``.
+        Folder of downloaded data. The files are ``avgfp.tsv``, ``avgfp_train.txt`` and
+        ``avgfp_stest.txt`` in the folder ``sklearn_esm`` below it. None is scikit-learn's folder,
+        ``$SCIKIT_LEARN_DATA`` or ``~/scikit_learn_data``.
     download_if_missing : bool, default=True
-        If False, raise OSError instead of downloading. So does ``SKLEARN_ESM_OFFLINE=1`` in the
-        environment.
+        If False, raise OSError instead of downloading. The environment variable
+        ``SKLEARN_ESM_OFFLINE=1`` has the same effect.
     return_X_y : bool, default=False
-        Return ``(data, target)`` instead of a Bunch. The two files of the split are not asked for.
+        Whether to return ``(data, target)`` instead of a Bunch, without the files of the split.
     as_frame : bool, default=False
-        Give pandas objects: ``data`` a frame of the one column ``"sequence"``, ``target`` a
-        Series. Needs pandas (``pip install "sklearn-esm[pandas]"``).
+        Whether to return pandas objects: ``data`` is a DataFrame with the column ``"sequence"``, and
+        ``target`` is a Series. Requires pandas (``pip install "sklearn-esm[pandas]"``).
     n_retries : int, default=3
-        How often a failed download is tried again, for each file.
+        Number of retries after a failed download, for each file.
     delay : float, default=1.0
-        Seconds between two tries.
+        Seconds between retries.
 
     Returns
     -------
     data : Bunch
-        With the attributes
+        Dictionary-like object with the attributes
 
         data : ndarray of shape (54024,), dtype object, or DataFrame of shape (54024, 1)
             The variants as whole sequences, without the start methionine. 2,310 of them have a stop
-            codon, ``*``, see Notes.
+            codon ``*``, see Notes.
         target : ndarray of float of shape (54024,), or Series
             The decadic logarithm of the brightness. Larger is brighter.
         mutations : ndarray of str of shape (54024,)
-            The substitutions, such as ``"A109D,N145D"``, counted from 1 in the given sequence. The
-            file counts from 0, the literature from 1 at the start methionine: add 1 to get there.
+            The substitutions, such as ``"A109D,N145D"``, counted from 1 in the sequence. The
+            literature counts the start methionine, so its numbers are larger by 1.
         n_mutations : ndarray of int of shape (54024,)
-            How many they are.
+            Number of substitutions.
         train, tune, test : ndarray of int of shape (43758,), (4863,) and (5403,)
-            Numbers of the rows of the published split, every row in one of them. ``train`` and
-            ``test`` are in the published order, which is random; ``tune`` is what they leave.
+            Row numbers of the published split. ``train`` and ``test`` are in the published order,
+            which is random. ``tune`` has all other rows.
         reference : str
-            The wild type. It is no row of the table.
+            The wild type, which is not in the table.
         feature_names : list of str
             ``["sequence"]``.
         frame : DataFrame of shape (54024, 4)
             Sequence, target, mutations and number of mutations. None unless ``as_frame=True``.
         DESCR : str
-            Where the numbers are from, and what they do not say.
+            Source and limits of the data.
         filename : str
-            Where the table lies.
+            Path of the table.
         split_filenames : list of str
-            Where the row numbers of ``train`` and ``test`` lie.
+            Paths of the row numbers of ``train`` and ``test``.
     (data, target) : tuple
         If ``return_X_y=True``.
 
     Raises
     ------
     ConnectionError
-        If the server cannot be reached, refuses, or breaks off.
+        If the server cannot be reached, returns an error, or closes the connection.
     OSError
-        If a file is absent or damaged and must not be downloaded, if what arrives is another file,
-        or if the folder cannot be written to.
+        If a file is missing or damaged and downloads are forbidden, if a downloaded file has another
+        checksum, or if the folder is not writable.
 
     See Also
     --------
@@ -147,17 +147,17 @@ def fetch_gfp(
 
     Notes
     -----
-    **Stop codons are in the sequences as** ``*``, which `ESMEmbeddingTransformer` refuses unless its
-    ``invalid`` says otherwise. Leave those variants out, as in the second example. How bright some of
-    them are (559 of 2,310 above 3) is more than a protein that ends there should be.
+    **Stop codons are** ``*`` **in the sequences.** `ESMEmbeddingTransformer` raises an error for them by
+    default. Remove these variants, as in the second example. 559 of the 2,310 are brighter than 3, which
+    is implausible for a truncated protein.
 
-    **Counting substitutions goes a long way.** On the test rows, fewer is brighter with a Spearman
-    correlation of 0.53, without any training. State what a model adds to that.
+    **The number of substitutions is a strong baseline.** On the test rows, its Spearman correlation with
+    brightness is -0.53, without any training. Report what a model adds to that.
 
-    The rows are sorted by the substitutions, as text: shuffle when cross-validating.
+    The rows are sorted by the substitutions as text. Shuffle them for cross-validation.
 
-    Files that are already in the data home are compared with their SHA-256 checksums and used without
-    a connection; a damaged one is downloaded again.
+    Files in the data home are used without a connection if their SHA-256 checksums are correct. A
+    damaged file is downloaded again.
 
     References
     ----------
@@ -197,7 +197,7 @@ def fetch_gfp(
         )
 
     table = file(TABLE)
-    # variant, num_mutations, score, score less that of the wild type
+    # columns: variant, num_mutations, score, score minus the wild type's score
     rows = [line.split("\t") for line in table.read_text(encoding="ascii").splitlines()[1:]]
     sequences, mutations = zip(*(_variant(listed) for listed, *_ in rows), strict=True)
     columns = {
@@ -231,7 +231,10 @@ def _variant(listed: str) -> tuple[str, str]:
     for substitution in listed.split(","):
         old, index, new = substitution[0], int(substitution[1:-1]), substitution[-1]
         if WILD_TYPE[index : index + 1] != old:
-            raise ValueError(f"{substitution} of {listed} does not fit the wild type, counted from 0.")
+            raise ValueError(
+                f"{TABLE} must match the wild type, counted from 0; got {substitution} in {listed}. "
+                "Delete the file and download it again."
+            )
         sequence = with_residue(sequence, index + 1, new)
         mutations.append(f"{old}{index + 1}{new}")
     return sequence, ",".join(mutations)

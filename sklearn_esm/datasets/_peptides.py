@@ -1,4 +1,4 @@
-"""The bundled table of bioactive peptides; reads two files of the package and nothing else."""
+"""Bioactive peptides, bundled with the package."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def load_peptides(*, return_X_y: bool = False, as_frame: bool = False) -> Bunch 
     """Load 306 natural bioactive peptides: antimicrobial, or hormone and neuropeptide.
 
     Mature peptides of 5 to 60 residues from 126 organisms, each compared with a public record.
-    Nothing is downloaded. There are no near-duplicates: no peptide is part of another, and no
-    two agree in more than 80 % of the shorter one.
+    Nothing is downloaded. There are no near-duplicates: no peptide is part of another, and no two
+    share more than 80 % of the shorter one.
 
     ================= ====================================
     Classes           2
@@ -33,42 +33,42 @@ def load_peptides(*, return_X_y: bool = False, as_frame: bool = False) -> Bunch 
     Parameters
     ----------
     return_X_y : bool, default=False
-        Return ``(data, target)`` instead of a Bunch.
+        Whether to return ``(data, target)`` instead of a Bunch.
     as_frame : bool, default=False
-        Give pandas objects: ``data`` a frame of the one column ``"sequence"``, ``target`` a
-        Series. Needs pandas (``pip install "sklearn-esm[pandas]"``).
+        Whether to return pandas objects: ``data`` is a DataFrame with the column ``"sequence"``, and
+        ``target`` is a Series. Requires pandas (``pip install "sklearn-esm[pandas]"``).
 
     Returns
     -------
     data : Bunch
-        With the attributes
+        Dictionary-like object with the attributes
 
         data : ndarray of shape (306,), dtype object, or DataFrame of shape (306, 1)
             The sequences, in upper case, one letter per residue.
         target : ndarray of int of shape (306,), or Series
             1 for antimicrobial, 0 for hormone or neuropeptide.
         target_names : ndarray of str of shape (2,)
-            ``target_names[target]`` is the class in words.
+            Names of the classes, indexed by ``target``.
         feature_names : list of str
             ``["sequence"]``.
         names, organisms : ndarray of str of shape (306,)
-            What each peptide is called, and where it was found.
+            Name and source organism of each peptide.
         frame : DataFrame of shape (306, 6)
             Sequence, target, name, organism, UniProt accession and source. None unless
             ``as_frame=True``.
         DESCR : str
-            How the table was compiled, and what it does not say.
+            Source and limits of the data.
         filename : str
-            Where the table lies.
+            Path of the table.
     (data, target) : tuple
         If ``return_X_y=True``.
 
     Notes
     -----
-    For examples and tests, not a benchmark. The classes differ in length and charge, so length
-    alone gives a ROC AUC of 0.74 and net charge alone 0.84. Families remain (dermaseptins,
-    tachykinins, FMRFamides...): split by similarity, as the quick-start example does, where the
-    score matters.
+    These data are for examples and tests, not a benchmark. The classes differ in length and charge:
+    length alone has a ROC AUC of 0.74, and net charge alone 0.84. The data contain families
+    (dermaseptins, tachykinins, FMRFamides...). Split by similarity, as in the quick-start example, if
+    the score matters.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""What tables of variants have in common: one substitution each, and a measured effect."""
+"""Shared code of data sets of single substitutions with a measured effect."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sklearn_esm.datasets._frames import handed_out
 
 
 def position_of(mutation: str) -> int:
-    """Return where a substitution such as ``"A24Y"`` is, counted from 1."""
+    """Return the position of a substitution such as ``"A24Y"``, counted from 1."""
     return int(mutation[1:-1])
 
 
@@ -32,7 +32,7 @@ def variants_handed_out(
     description: str,
     filename: str,
 ) -> Bunch | tuple[Any, Any]:
-    """Return variants of one protein in the form that the caller of a loader asked for."""
+    """Return variants of one protein as a Bunch or tuple."""
     names = np.array(mutations, dtype=object)
     positions = np.array([position_of(mutation) for mutation in mutations])
     return handed_out(

@@ -1,4 +1,4 @@
-"""Pictures of what the transformers give, as scikit-learn's ``Display`` classes; need matplotlib."""
+"""Plots of the transformers' output, as scikit-learn ``Display`` classes. Require matplotlib."""
 
 from sklearn_esm.display._contact_map import ContactMapDisplay
 from sklearn_esm.display._embedding_scatter import EmbeddingDisplay

@@ -1,4 +1,4 @@
-"""A contact map as a picture, with the contacts of a structure on its other triangle."""
+"""Plot of a contact map, with the contacts of a structure in the other triangle."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from sklearn_esm.display._matplotlib import axes_or_new
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_NEAREST = 6  # residues apart along the chain: nearer ones touch in every fold
+_NEAREST = 6  # minimum separation along the chain; closer residues touch in every fold
 
 
 class ContactMapDisplay:
-    """A contact map: predicted contacts, and those of a structure on the other triangle.
+    """Plot of predicted contacts, with those of a structure in the other triangle.
 
-    Made by :meth:`from_estimator` or :meth:`from_predictions`; the parameters are stored as attributes.
+    Create it with :meth:`from_estimator` or :meth:`from_predictions`. Parameters become attributes.
 
     Parameters
     ----------
@@ -25,29 +25,29 @@ class ContactMapDisplay:
         Probabilities of contact.
 
     true_contacts : ndarray of shape (residues, residues) or None, default=None
-        True where two residues touch in the structure; NaN where it does not tell.
+        True if two residues touch in the structure, NaN if unknown.
 
     name : str or None, default=None
-        The title.
+        Title of the plot.
 
     Attributes
     ----------
     im_ : matplotlib.image.AxesImage
-        The map.
+        Image of the map.
 
     ax_ : matplotlib.axes.Axes
-        Where it is drawn.
+        Axes of the plot.
 
     figure_ : matplotlib.figure.Figure
-        The figure of the axes.
+        Figure of the axes.
 
     precision_ : float or None
-        With true contacts of such pairs, the share of contacts among the L most probable pairs at
-        least 6 residues apart, with L the number of residues: precision at L of the CASP assessments.
+        Precision at L, as in CASP: the share of true contacts among the L most probable pairs at
+        least 6 residues apart. L is the number of residues. None without such true contacts.
 
     See Also
     --------
-    sklearn_esm.ESMContactTransformer : Where the probabilities come from.
+    sklearn_esm.ESMContactTransformer : Predict contacts.
 
     Examples
     --------
@@ -87,41 +87,41 @@ class ContactMapDisplay:
         Parameters
         ----------
         estimator : ESMContactTransformer
-            Fitted or not, with ``output="map"``.
+            Transformer with ``output="map"``, fitted or not.
 
         X : str, or a list, array or column of one sequence
-            What to predict.
+            The sequence.
 
         true_contacts : array-like of shape (residues, residues) or None, default=None
             Contacts of a structure, drawn below the diagonal.
 
         name : str or None, default=None
-            A title; None is the precision, where there are true contacts.
+            Title of the plot. None shows the precision if there are true contacts.
 
         ax : matplotlib.axes.Axes or None, default=None
-            Where to draw; None makes a figure.
+            Axes to draw on. None creates a figure.
 
         cmap : str, default="Blues"
-            matplotlib's name of the colours.
+            Name of the matplotlib colormap.
 
         Returns
         -------
         ContactMapDisplay
-            With ``ax_``, ``figure_`` and ``im_``.
+            Display with ``ax_``, ``figure_`` and ``im_``.
 
         Raises
         ------
         ValueError
-            For more than one sequence, or an estimator that gives no maps.
+            If there are several sequences, or if the estimator does not return maps.
         ImportError
-            Without matplotlib.
+            If matplotlib is not installed.
         """
         maps = estimator.fit_transform([X] if isinstance(X, str) else X)
         if len(maps) != 1 or maps.dtype != object:
             raise ValueError(
-                f"One contact map can be drawn, and {estimator!r} gave an array of shape {maps.shape} "
-                f"and dtype {maps.dtype}. Pass one sequence, and an ESMContactTransformer with "
-                "output='map'."
+                f"estimator must return one contact map; got an array of shape {maps.shape} and dtype "
+                f"{maps.dtype} from {estimator!r}. Pass one sequence, and an ESMContactTransformer "
+                "with output='map'."
             )
         return cls.from_predictions(maps[0], true_contacts=true_contacts, name=name, ax=ax, cmap=cmap)
 
@@ -146,44 +146,44 @@ class ContactMapDisplay:
             Contacts of a structure, drawn below the diagonal.
 
         name : str or None, default=None
-            A title; None is the precision, where there are true contacts.
+            Title of the plot. None shows the precision if there are true contacts.
 
         ax : matplotlib.axes.Axes or None, default=None
-            Where to draw; None makes a figure.
+            Axes to draw on. None creates a figure.
 
         cmap : str, default="Blues"
-            matplotlib's name of the colours.
+            Name of the matplotlib colormap.
 
         Returns
         -------
         ContactMapDisplay
-            With ``ax_``, ``figure_`` and ``im_``.
+            Display with ``ax_``, ``figure_`` and ``im_``.
 
         Raises
         ------
         ValueError
-            For arrays of another shape.
+            If an array has a wrong shape.
         ImportError
-            Without matplotlib.
+            If matplotlib is not installed.
         """
         contacts = np.asarray(contacts)
         if contacts.ndim != 2 or contacts.shape[0] != contacts.shape[1] or not contacts.size:
             raise ValueError(
-                f"contacts has the shape {contacts.shape}. Pass one map of shape (residues, residues)."
+                f"contacts must have the shape (residues, residues); got {contacts.shape}. Pass one map."
             )
         if true_contacts is not None:
             true_contacts = np.asarray(true_contacts, dtype=np.float64)
             if true_contacts.shape != contacts.shape:
                 raise ValueError(
-                    f"true_contacts has the shape {true_contacts.shape} and contacts "
-                    f"{contacts.shape}. Pass those of the same residues."
+                    f"true_contacts must have the shape of contacts, {contacts.shape}; got "
+                    f"{true_contacts.shape}. Pass the contacts of the same residues."
                 )
         display = cls(contacts, true_contacts=true_contacts, name=name)
         return display.plot(ax=ax, cmap=cmap)
 
     @property
     def precision_(self) -> float | None:
-        """Precision at L of pairs at least 6 residues apart, None where no such pair is known."""
+        """Precision at L of pairs at least 6 residues apart, None without known pairs."""
         if self.true_contacts is None:
             return None
         rows, columns = np.triu_indices(len(self.contacts), k=_NEAREST)
@@ -200,10 +200,10 @@ class ContactMapDisplay:
         Parameters
         ----------
         ax : matplotlib.axes.Axes or None, default=None
-            Where to draw; None makes a figure.
+            Axes to draw on. None creates a figure.
 
         cmap : str, default="Blues"
-            matplotlib's name of the colours.
+            Name of the matplotlib colormap.
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""Embeddings in two dimensions, coloured by class or by a number."""
+"""Scatter plot of embeddings in two dimensions."""
 
 from __future__ import annotations
 
@@ -23,62 +23,61 @@ _DRAWN: dict[str, Any] = {"s": 26, "alpha": 0.8, "edgecolor": "white", "linewidt
 
 
 class EmbeddingDisplay:
-    """Embeddings in two dimensions: one point a sequence, coloured by its class or by a number.
+    """Scatter plot of embeddings in two dimensions, coloured by class or by a number.
 
-    Made by :meth:`from_estimator` or :meth:`from_embeddings`; the parameters are stored as attributes.
+    Create it with :meth:`from_estimator` or :meth:`from_embeddings`. Parameters become attributes.
 
     Parameters
     ----------
     points : ndarray of shape (n_sequences, 2)
-        Where the points lie.
+        Coordinates of the points.
 
     y : array-like of shape (n_sequences,) or None, default=None
-        What colours them. Strings, booleans and up to 10 distinct integers are classes, with a
-        legend; other numbers are a quantity, with a colour bar. None, NaN and ``pd.NA`` are grey.
+        Values that colour the points. Strings, booleans and up to 10 distinct integers are classes,
+        with a legend. Other numbers are a quantity, with a colour bar. Missing values are grey.
 
     target_names : sequence of str or None, default=None
-        ``target_names[y]`` is a class of integers in words, as in scikit-learn's data sets.
+        Names of integer classes, indexed by ``y``, as in scikit-learn's data sets.
 
     target_label : str or None, default=None
-        The title of the legend or colour bar.
+        Title of the legend or colour bar.
 
     axis_labels : tuple of two str, default=("Component 1", "Component 2")
-        What the axes are called.
+        Labels of the axes.
 
     name : str or None, default=None
-        The title.
+        Title of the plot.
 
     Attributes
     ----------
     reducer_ : estimator
-        What made two dimensions of many, fitted: its ``transform`` finds the place of another
-        embedding.
+        Fitted reducer. Its ``transform`` gives the coordinates of further embeddings.
 
     scatters_ : list of matplotlib.collections.PathCollection
-        The points of each class in the order of the legend, or all of them; those without a value
-        are the last.
+        Points of each class in the order of the legend, or all points. Points with missing values
+        are last.
 
     legend_ : matplotlib.legend.Legend or None
-        Of the classes, to the right of the axes, where it hides no point: give a figure of your own
-        ``layout="constrained"``. Of a quantity, only if some have no value.
+        Legend of the classes, to the right of the axes. Create your own figures with
+        ``layout="constrained"``. A quantity has a legend only if values are missing.
 
     colorbar_ : matplotlib.colorbar.Colorbar or None
-        Of a quantity.
+        Colour bar of a quantity.
 
     ax_ : matplotlib.axes.Axes
-        Where they are drawn.
+        Axes of the plot.
 
     figure_ : matplotlib.figure.Figure
-        The figure of the axes.
+        Figure of the axes.
 
     See Also
     --------
-    LayerSweepDisplay : Which layer and pooling suit a task, in numbers.
+    LayerSweepDisplay : Compare layers and poolings by score.
 
     Notes
     -----
-    Two components are a small part of an embedding. Classes that overlap here may be told apart by a
-    classifier, and what looks apart may be length or composition: cross-validate before you conclude.
+    Two components are a small part of an embedding. A classifier may separate classes that overlap
+    here, and visible clusters may reflect length or composition. Cross-validate before you conclude.
 
     Examples
     --------
@@ -134,48 +133,47 @@ class EmbeddingDisplay:
         Parameters
         ----------
         estimator : transformer
-            :class:`~sklearn_esm.ESMEmbeddingTransformer`, or a pipeline of it and others, such as a
-            scaler. A fitted one transforms ``X``; of another a copy is fitted to it. Of a pipeline
-            that ends in a classifier pass ``pipeline[:-1]``.
+            :class:`~sklearn_esm.ESMEmbeddingTransformer`, or a pipeline with it. If it is not fitted, a
+            copy is fitted to ``X``. Pass ``pipeline[:-1]`` of a pipeline that ends in a classifier.
 
         X : list, array, column or one-column table of sequences
-            What to embed.
+            The sequences.
 
         y : array-like of shape (n_sequences,) or None, default=None
-            Colours only: neither estimator nor reducer is fitted with it.
+            Values that colour the points. They are not passed to the estimator or reducer.
 
         reducer : transformer or None, default=None
-            Makes two dimensions of many, the first two of what it gives. A fitted one transforms, of
-            another a copy is fitted. None is a principal component analysis of the embeddings as they
-            are: with a few numbers that vary most, put a ``StandardScaler`` behind the embedding.
+            Reducer whose first two output columns are drawn. If it is not fitted, a copy is fitted.
+            None is a PCA without scaling. Add a ``StandardScaler`` to the estimator if a few features
+            dominate.
 
         target_names : sequence of str or None, default=None
-            ``target_names[y]`` is a class of integers in words.
+            Names of integer classes, indexed by ``y``.
 
         target_label : str or None, default=None
-            The title of the legend or colour bar. None is the name of ``y``, if it is a named column.
+            Title of the legend or colour bar. None is the name of ``y``, if it is a named column.
 
         name : str or None, default=None
-            A title.
+            Title of the plot.
 
         ax : matplotlib.axes.Axes or None, default=None
-            Where to draw; None makes a figure.
+            Axes to draw on. None creates a figure.
 
         cmap : str, default="viridis"
-            matplotlib's name of the colours of a quantity.
+            Name of the matplotlib colormap of a quantity.
 
         Returns
         -------
         EmbeddingDisplay
-            With ``ax_``, ``figure_`` and ``reducer_``.
+            Display with ``ax_``, ``figure_`` and ``reducer_``.
 
         Raises
         ------
         ValueError
-            For an estimator that gives no table, a reducer of one dimension, or a ``y`` that cannot be
-            drawn.
+            If the estimator does not return a table, the reducer returns one dimension, or ``y`` is
+            invalid.
         ImportError
-            Without matplotlib.
+            If matplotlib is not installed.
         """
         return cls.from_embeddings(
             _fit_apply(estimator, X, "estimator")[1],
@@ -201,39 +199,37 @@ class EmbeddingDisplay:
         ax: Axes | None = None,
         cmap: str = "viridis",
     ) -> EmbeddingDisplay:
-        """Draw embeddings that are there already.
+        """Draw embeddings.
 
         Parameters
         ----------
         embeddings : array-like of shape (n_sequences, n_features)
-            Numbers, none of them missing.
+            Embeddings without missing values.
 
         y, reducer, target_names, target_label, name, ax, cmap
-            As for :meth:`from_estimator`.
+            Same as in :meth:`from_estimator`.
 
         Returns
         -------
         EmbeddingDisplay
-            With ``ax_``, ``figure_`` and ``reducer_``.
+            Display with ``ax_``, ``figure_`` and ``reducer_``.
 
         Raises
         ------
         ValueError
-            For embeddings that are no table, a reducer of one dimension, or a ``y`` that cannot be
-            drawn.
+            If the embeddings are not a table, the reducer returns one dimension, or ``y`` is invalid.
         ImportError
-            Without matplotlib.
+            If matplotlib is not installed.
         """
         table = np.asarray(embeddings)
         if table.ndim != 2 or table.dtype.kind not in "fiu":
             raise ValueError(
-                f"Embeddings of shape {table.shape} and dtype {table.dtype} cannot be drawn. Pass one "
-                "row of numbers for each sequence: with pooling=None there is none."
+                "Embeddings must have one row of numbers per sequence; got an array of shape "
+                f"{table.shape} and dtype {table.dtype}. Pass pooled embeddings, not pooling=None."
             )
         if y is not None and np.shape(y) != (len(table),):
             raise ValueError(
-                f"y has the shape {np.shape(y)} and there are {len(table)} sequences. Pass one value "
-                "for each."
+                f"y must have the shape ({len(table)},); got {np.shape(y)}. Pass one value per sequence."
             )
         fitted, points = _reduce(table, reducer)
         label = getattr(y, "name", None) if target_label is None else target_label
@@ -254,10 +250,10 @@ class EmbeddingDisplay:
         Parameters
         ----------
         ax : matplotlib.axes.Axes or None, default=None
-            Where to draw; None makes a figure.
+            Axes to draw on. None creates a figure.
 
         cmap : str, default="viridis"
-            matplotlib's name of the colours of a quantity.
+            Name of the matplotlib colormap of a quantity.
 
         Returns
         -------
@@ -280,20 +276,20 @@ class EmbeddingDisplay:
         elif not classes:
             quantity = values[known].astype(np.float64)  # (known,)
             self.scatters_.append(_scatter(ax, self.points[known], None, quantity, cmap=cmap))
-            from matplotlib.cm import ScalarMappable  # there by now
+            from matplotlib.cm import ScalarMappable  # installed, because axes exist
 
-            # of the same colours, for a bar of the points themselves would be as translucent as they
+            # same colours without the transparency of the points
             scale = ScalarMappable(self.scatters_[0].norm, self.scatters_[0].cmap)
             self.colorbar_ = ax.figure.colorbar(scale, ax=ax, label=self.target_label or "")
         if not known.all():
             self.scatters_.append(_scatter(ax, self.points[~known], "unknown", _UNKNOWN, zorder=0.5))
         if classes:
-            # beside the axes, where it hides no point
+            # beside the axes, so that no point is hidden
             self.legend_ = ax.legend(
                 title=self.target_label, loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False
             )
         elif not known.all():
-            self.legend_ = ax.legend()  # the colour bar stands beside the axes
+            self.legend_ = ax.legend()  # inside, because the colour bar is beside the axes
         ax.set(xlabel=self.axis_labels[0], ylabel=self.axis_labels[1], title=self.name or "")
         self.ax_, self.figure_ = ax, ax.figure
         return self
@@ -306,13 +302,13 @@ def _scatter(
 
 
 def _fit_apply(estimator: Any, X: Any, what: str) -> tuple[Any, np.ndarray]:
-    """The fitted transformer and what it makes of X; of one that is not fitted a copy is fitted."""
+    """Return the fitted transformer, or a fitted copy, and its output for X."""
     if not (hasattr(estimator, "transform") or hasattr(estimator, "fit_transform")):
         raise ValueError(
-            f"The {what} {type(estimator).__name__} transforms nothing. Pass a transformer; of a "
-            "pipeline that ends in a classifier or regressor, pipeline[:-1]."
+            f"The {what} must be a transformer; got {type(estimator).__name__}. Pass pipeline[:-1] of a "
+            "pipeline that ends in a classifier or regressor."
         )
-    # t-SNE transforms nothing but what it is fitted to
+    # t-SNE has no transform, only fit_transform
     if _is_fitted(estimator) and hasattr(estimator, "transform"):
         return estimator, np.asarray(estimator.transform(X))
     copy = clone(estimator)
@@ -328,12 +324,12 @@ def _is_fitted(estimator: Any) -> bool:
 
 
 def _reduce(table: np.ndarray, reducer: Any) -> tuple[Any, np.ndarray]:
-    """The fitted reducer, and the first two columns of what it gives, (sequences, 2)."""
+    """Return the fitted reducer, and the first two columns of its output, (sequences, 2)."""
     fitted, points = _fit_apply(PCA(2, random_state=0) if reducer is None else reducer, table, "reducer")
     if points.ndim != 2 or points.shape[1] < 2:
         raise ValueError(
-            f"The reducer {type(fitted).__name__} gave an array of shape {points.shape}. Pass one that "
-            "gives two dimensions, such as PCA(n_components=2)."
+            f"The reducer must return at least two columns; got an array of shape {points.shape} from "
+            f"{type(fitted).__name__}. Pass a reducer such as PCA(n_components=2)."
         )
     return fitted, points[:, :2]
 

@@ -1,4 +1,4 @@
-"""The scores of a search by layer, a line for each pooling."""
+"""Plot of a search's scores by layer, with one line per pooling."""
 
 from __future__ import annotations
 
@@ -15,36 +15,36 @@ from sklearn_esm.display._matplotlib import axes_or_new, style
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_SPREAD = 0.3  # of the distance of neighbouring layers: lines side by side, so that no bar hides another
+_SPREAD = 0.3  # horizontal shift of the lines, in layers, so that error bars do not overlap
 
 
 class LayerSweepDisplay:
-    """Test scores of a search by layer, a line for each pooling, with the spread over the folds.
+    """Plot of a search's test scores by layer, with one line per pooling.
 
-    Made by :meth:`from_search`; the parameters are stored as attributes.
+    Create it with :meth:`from_search`. Parameters become attributes.
 
     Parameters
     ----------
     layers : sequence of int or str
-        The layers, from left to right.
+        Layers, from left to right.
 
     mean_scores : ndarray of shape (n_poolings, n_layers)
-        Mean test scores, NaN where there is none.
+        Mean test scores, NaN if missing.
 
     std_scores : ndarray of shape (n_poolings, n_layers)
-        Their standard deviations over the folds.
+        Standard deviations over the folds.
 
     poolings : sequence of str
-        What the lines are called.
+        Labels of the lines.
 
     score_name : str, default="score"
-        What was scored.
+        Name of the score.
 
     n_splits : int or None, default=None
-        How many folds there were, to be named beside the axis.
+        Number of folds, for the label of the axis.
 
     name : str or None, default=None
-        The title; None is the best point.
+        Title of the plot. None names the best point.
 
     Attributes
     ----------
@@ -52,28 +52,29 @@ class LayerSweepDisplay:
         Layer, pooling and mean score of the best point.
 
     errorbar_ : list of matplotlib.container.ErrorbarContainer
-        The lines, in the order of ``poolings``.
+        Lines, in the order of ``poolings``.
 
     ring_ : matplotlib.collections.PathCollection
-        The ring around the best point.
+        Ring around the best point.
 
     legend_ : matplotlib.legend.Legend or None
-        None with a single line.
+        Legend, None with a single line.
 
     ax_ : matplotlib.axes.Axes
-        Where they are drawn.
+        Axes of the plot.
 
     figure_ : matplotlib.figure.Figure
-        The figure of the axes.
+        Figure of the axes.
 
     See Also
     --------
-    sklearn_esm.ESMEmbeddingTransformer.precompute : One pass of the model for all layers and poolings.
+    sklearn_esm.ESMEmbeddingTransformer.precompute : Run the model once for all layers and
+        poolings.
 
     Notes
     -----
-    The best of many scores on the same folds is partly luck, the more so where the differences are
-    smaller than the bars. Report the score of data that no candidate was scored on.
+    The best of many scores on the same folds is biased upwards, above all if the differences are smaller
+    than the error bars. Report the score on data that the search did not use.
 
     Examples
     --------
@@ -124,60 +125,59 @@ class LayerSweepDisplay:
     ) -> LayerSweepDisplay:
         """Draw what a search over layers found.
 
-        A point is the best candidate of its layer and pooling, by the mean test score: the best
-        strength of a regularisation, say, may differ from point to point. Pass ``where`` to hold the
-        other parameters fixed. Of a successive halving each point is from the last round that it
-        reached, and later rounds score on more data.
+        A point is the candidate with the best mean test score of its layer and pooling. Other
+        parameters, such as a regularisation strength, can differ between points. Pass ``where`` to fix
+        them. In a successive halving each point is from its last iteration, and later iterations use
+        more data.
 
         Parameters
         ----------
         search : GridSearchCV, RandomizedSearchCV or another with ``cv_results_``
-            Fitted, of an estimator in which :class:`~sklearn_esm.ESMEmbeddingTransformer` is a step
-            and its ``layer`` is searched; ``refit=False`` will do. Candidates without a layer, as of a
-            second grid, are left out.
+            Fitted search over ``layer`` of :class:`~sklearn_esm.ESMEmbeddingTransformer`, alone or in a
+            pipeline. ``refit=False`` is enough. Candidates without a layer are ignored.
 
         scoring : str or None, default=None
-            Which score, where the search has several.
+            Name of the score. Required if the search has several.
 
         layer : str or None, default=None
-            The parameter's name, such as ``"esmembeddingtransformer__layer"``. None finds it; it has to
-            be given where several steps have one.
+            Name of the parameter, such as ``"esmembeddingtransformer__layer"``. Required if several
+            steps have a layer.
 
         where : dict or None, default=None
-            Parameters of the search and their values: other candidates are left out.
+            Parameters and values of the candidates to draw. Others are ignored.
 
         name : str or None, default=None
-            A title; None is the best point.
+            Title of the plot. None names the best point.
 
         ax : matplotlib.axes.Axes or None, default=None
-            Where to draw; None makes a figure.
+            Axes to draw on. None creates a figure.
 
         Returns
         -------
         LayerSweepDisplay
-            With ``ax_``, ``figure_`` and ``errorbar_``.
+            Display with ``ax_``, ``figure_`` and ``errorbar_``.
 
         Raises
         ------
         sklearn.exceptions.NotFittedError
-            For what has no ``cv_results_``.
+            If the search has no ``cv_results_``.
         ValueError
-            For a search without layers, of several scores or layers none of which is chosen, or whose
-            candidates failed or are all left out.
+            If the search has no layer, if the score or layer is ambiguous, or if no candidate is left
+            or has a score.
         ImportError
-            Without matplotlib.
+            If matplotlib is not installed.
         """
         if not hasattr(search, "cv_results_"):
             raise NotFittedError(
-                f"This {type(search).__name__} has no cv_results_. Pass a search, such as GridSearchCV, "
-                "after its fit."
+                f"search must be a fitted search; got {type(search).__name__} without cv_results_. Call "
+                "its fit first, or pass a search such as GridSearchCV."
             )
         results = search.cv_results_
         score, score_name = _score(search, scoring)
         mean, std = results[f"mean_test_{score}"], results[f"std_test_{score}"]  # (candidates,)
         layer = _layer_parameter(search, layer)
         pooling = layer.removesuffix("layer") + "pooling"
-        # a pooling that is not searched is the estimator's own
+        # without a search over poolings, use the estimator's
         same = {pooling: search.estimator.get_params().get(pooling)}
         rounds = results.get("iter", np.zeros(len(mean)))
         ranks = list(zip(rounds, np.where(np.isnan(mean), -np.inf, mean), strict=True))
@@ -190,13 +190,13 @@ class LayerSweepDisplay:
                     best[point] = row
         if not best:
             raise ValueError(
-                f"No candidate of the search has a layer and where={where}. Compare it with "
+                f"where must match a candidate with a layer; got where={where}. Compare it with "
                 "cv_results_['params']."
             )
         if not np.isfinite(mean[list(best.values())]).any():
             raise ValueError(
-                "Every candidate of the search failed: its mean scores are NaN. Fit the search with "
-                "error_score='raise' to see why."
+                "search must have finite mean scores; got NaN for every candidate. Fit the search with "
+                "error_score='raise' to see the error."
             )
         layers = _in_order(of for of, _ in best)
         poolings = list(dict.fromkeys(how for _, how in best))
@@ -225,7 +225,7 @@ class LayerSweepDisplay:
         Parameters
         ----------
         ax : matplotlib.axes.Axes or None, default=None
-            Where to draw; None makes a figure.
+            Axes to draw on. None creates a figure.
 
         Returns
         -------
@@ -233,7 +233,7 @@ class LayerSweepDisplay:
             The display itself.
         """
         ax = axes_or_new(ax)
-        from matplotlib.ticker import MaxNLocator  # there by now
+        from matplotlib.ticker import MaxNLocator  # installed, because axes exist
 
         places = self._places()  # (layers,)
         apart = np.diff(places).min() if len(places) > 1 else 1
@@ -280,25 +280,23 @@ class LayerSweepDisplay:
 
 
 def _score(search: Any, scoring: str | None) -> tuple[str, str]:
-    """The score's name in ``cv_results_``, and the one to show."""
+    """Return the score's name in ``cv_results_`` and in the plot."""
     prefix = "mean_test_"
     names = [key.removeprefix(prefix) for key in search.cv_results_ if key.startswith(prefix)]
     if names == ["score"]:
         shown = search.scoring if isinstance(search.scoring, str) else "score"
         if scoring not in (None, "score", shown):
             raise ValueError(
-                f"The search has one score, {shown!r}. Pass scoring=None instead of {scoring!r}."
+                f"scoring must be None or {shown!r}, the only score of the search; got {scoring!r}."
             )
         return "score", shown
     if scoring is None or scoring not in names:
-        raise ValueError(
-            f"The search has the scores {sorted(names)}, and scoring is {scoring!r}. Pass one of them."
-        )
+        raise ValueError(f"scoring must be one of the search's scores {sorted(names)}; got {scoring!r}.")
     return scoring, scoring
 
 
 def _layer_parameter(search: Any, name: str | None) -> str:
-    """The searched parameter that is a layer."""
+    """Return the name of the searched layer parameter."""
     searched: list[str] = list(
         dict.fromkeys(key for params in search.cv_results_["params"] for key in params)
     )
@@ -307,19 +305,16 @@ def _layer_parameter(search: Any, name: str | None) -> str:
         return found[0]
     if name is None and not found:
         raise ValueError(
-            f"The search has no parameter 'layer', only {searched}. Search the layer of an ESM step, "
+            f"search must have a parameter 'layer'; got {searched}. Search the layer of an ESM step, "
             "such as 'esmembeddingtransformer__layer'."
         )
     if name is None or name not in found:
-        raise ValueError(
-            f"The search has the layers {found}, and the parameter to draw is {name!r}. Pass one of "
-            "them as layer."
-        )
+        raise ValueError(f"layer must be one of the searched parameters {found}; got {name!r}.")
     return name
 
 
 def _matches(params: Mapping[str, Any], where: Mapping[str, Any]) -> bool:
-    # the same object, or an equal one: estimators are equal to themselves only
+    # identity first, because values such as NaN are not equal to themselves
     return all(
         key in params and (params[key] is value or _label(params[key]) == _label(value))
         for key, value in where.items()
@@ -327,7 +322,7 @@ def _matches(params: Mapping[str, Any], where: Mapping[str, Any]) -> bool:
 
 
 def _label(value: Any) -> Any:
-    """A layer or pooling as it is written; integers stay, so that they can be sorted and compared."""
+    """Return the label of a layer or pooling. Integers stay integers, so that they can be sorted."""
     if isinstance(value, Integral):
         return int(value)
     if isinstance(value, (list, tuple, range, np.ndarray)):
@@ -338,12 +333,12 @@ def _label(value: Any) -> Any:
 
 
 def _in_order(layers: Any) -> list[Any]:
-    """Layers counted from the beginning, those counted from the end, then lists and ``"all"``."""
+    """Return non-negative layers, then negative ones, then lists and ``"all"``."""
     given = list(dict.fromkeys(layers))
     numbers = sorted((layer for layer in given if isinstance(layer, int)), key=lambda n: (n < 0, n))
     return [*numbers, *(layer for layer in given if not isinstance(layer, int))]
 
 
 def _are_numbers(layers: Sequence[int | str]) -> bool:
-    # -1 is no neighbour of 0: with both kinds the layers stand side by side, at no distances
+    # with both signs the layers are equidistant, because -1 is not next to 0
     return all(isinstance(n, Integral) for n in layers) and len({int(n) < 0 for n in layers}) < 2

@@ -149,7 +149,7 @@ def test_a_feed_forward_network_of_another_width_equals_fair_esm(tmp_path, monke
 )
 def test_another_number_of_layers_is_refused(resaved, family, name, layers):
     message = refusal(resaved(family, **{name: layers}))
-    assert f"its settings say {layers} layers, and its tensors are of {LAYERS}. " in message
+    assert f"its settings have {layers} layers, but its tensors have {LAYERS}. " in message
 
 
 @pytest.mark.parametrize(

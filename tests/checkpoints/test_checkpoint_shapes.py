@@ -164,7 +164,7 @@ def test_tensors_that_share_memory_in_part_are_refused(tmp_path, contents):
     for start, (name, tensor) in enumerate(data["model"].items()):
         data["model"][name] = shared[start : start + tensor.numel()].view(tensor.shape)
     torch.save(data, path)
-    assert "its tensors overlap" in refusal(path)
+    assert "its tensors must not overlap" in refusal(path)
 
 
 @pytest.mark.parametrize("norm", ["weight", "bias"])

@@ -1,9 +1,10 @@
-"""Files that are no checkpoint, or worse: refused by name, with a way out, and never run."""
+"""Files that are not checkpoints: an error names the file and the fix, and nothing in it is run."""
 
 import argparse
 import os
 import pickle
 import re
+import zipfile
 
 import pytest
 import torch
@@ -65,9 +66,8 @@ def test_a_hostile_file_is_refused_and_does_not_run(tmp_path, contents, legacy, 
     }[place]
     path = saved(tmp_path, spoilt, _use_new_zipfile_serialization=not legacy)
     message = refusal(path)
-    assert f"{path} was refused, and nothing in it was run" in message
-    assert f"it refers to {os.system.__module__}.system" in message
-    assert "get the file from a source you trust" in message
+    assert f"got a reference to {os.system.__module__}.system. Nothing in it was run." in message
+    assert "Get the file from a source you trust" in message
     assert not victim.exists()
 
 
@@ -110,7 +110,7 @@ def test_another_kind_of_file_is_refused(tmp_path, content):
     path.write_bytes(content)
     message = refusal(path)
     assert "damaged" in message
-    assert "Download or copy it again." in message or "get the file from a source" in message
+    assert "Download or copy the file again." in message or "Get the file from a source" in message
 
 
 def test_a_web_page_saved_as_a_checkpoint_is_refused(tmp_path):
@@ -118,32 +118,45 @@ def test_a_web_page_saved_as_a_checkpoint_is_refused(tmp_path):
     path = tmp_path / "page.pt"
     path.write_text("<!DOCTYPE html><html><body>403 Forbidden</body></html>")
     message = refusal(path)
-    assert "damaged, cut short or another kind of file (its first bytes are not those of " in message
-    assert "Download or copy it again." in message
+    assert "damaged, truncated or different file (its first bytes are not those of " in message
+    assert "Download or copy the file again." in message
+
+
+@pytest.mark.parametrize("names", [[], ["a/version"]])
+def test_a_zip_archive_without_a_pickle_is_refused(tmp_path, names):
+    path = tmp_path / "other.pt"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in names:
+            archive.writestr(name, b"3")
+    expected = "a zip archive without data.pkl" if names else "its first bytes are not"
+    assert expected in refusal(path)
 
 
 def test_a_folder_is_no_checkpoint(tmp_path):
-    with pytest.raises(ValueError, match=named(tmp_path) + "cannot be read as a PyTorch checkpoint"):
+    with pytest.raises(ValueError, match=named(tmp_path) + "must be a PyTorch checkpoint"):
         read_checkpoint(tmp_path)
 
 
 def test_a_bare_state_dict_is_refused(tmp_path, contents):
     message = refusal(saved(tmp_path, contents["model"]))
-    assert "no checkpoint in fair-esm's format: it has no 'model' dictionary" in message
+    assert "checkpoint in fair-esm's format; got a file without a 'model' dictionary" in message
     assert "Pass a file downloaded from fair-esm or saved the same way." in message
 
 
 @pytest.mark.parametrize("data", [[1, 2], {}, {"model": None}, torch.zeros(3)])
 def test_other_data_saved_by_torch_are_refused(tmp_path, data):
-    assert "it has no 'model' dictionary" in refusal(saved(tmp_path, data))
+    assert "got a file without a 'model' dictionary" in refusal(saved(tmp_path, data))
 
 
 @pytest.mark.parametrize(
     ("arch", "reason"),
     [
-        ("msa_transformer", "is an MSA Transformer, which reads alignments, not single sequences."),
-        ("invariant_gvp", "is an ESM-IF model, which reads structures, not single sequences."),
-        ("unknown", "has the architecture 'unknown'. Supported are ESM-2, ESM-1b, ESM-1v and ESM-1."),
+        ("msa_transformer", "got an MSA Transformer, which needs alignments."),
+        ("invariant_gvp", "got an ESM-IF model, which needs structures."),
+        (
+            "unknown",
+            "must be a checkpoint of ESM-2, ESM-1b, ESM-1v or ESM-1; got the architecture 'unknown'.",
+        ),
     ],
 )
 def test_another_architecture_is_refused_with_the_reason(tmp_path, contents, arch, reason):
@@ -159,7 +172,7 @@ def test_a_missing_tensor_is_named(tmp_path, contents, tensor):
     del contents["model"][f"encoder.sentence_encoder.{tensor}"]
     message = refusal(saved(tmp_path, contents))
     assert f"1 of its tensors are missing ({tensor}" in message
-    assert "Download it again." in message
+    assert "Download or copy the file again." in message
 
 
 def test_missing_blocks_are_counted(tmp_path):
@@ -177,7 +190,7 @@ def test_a_model_without_blocks_is_refused(tmp_path, contents, kept):
         name: tensor for name, tensor in contents["model"].items() if name.split(".")[2] in kept
     }
     message = refusal(saved(tmp_path, contents))
-    assert "is no complete checkpoint of an ESM sequence model" in message
+    assert "must be a complete checkpoint of an ESM sequence model" in message
     assert "again." in message
 
 
@@ -201,12 +214,12 @@ def test_a_model_without_its_settings_is_refused(tmp_path, contents):
 )
 def test_settings_and_tensors_of_another_kind_are_refused(tmp_path, contents, change):
     message = refusal(saved(tmp_path, {**contents, **change}))
-    assert "is no complete checkpoint of an ESM sequence model" in message
+    assert "must be a complete checkpoint of an ESM sequence model" in message
 
 
 @pytest.mark.parametrize("heads", [HEADS + 1, 0, -2])
 def test_heads_that_do_not_divide_the_width_are_refused(tmp_path, contents, heads):
     contents["cfg"]["model"].encoder_attention_heads = heads
     message = refusal(saved(tmp_path, contents))
-    assert f"says {heads} attention heads, which does not divide its width of 32" in message
+    assert f"number of attention heads that divides its width of 32; got {heads}. " in message
     assert "Download or copy the file again." in message

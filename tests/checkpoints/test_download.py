@@ -129,14 +129,14 @@ def test_address_is_metas_unless_a_mirror_is_set(monkeypatch):
 @pytest.mark.parametrize("mirror_url", ["file:///data", "ftp://example.org", "/data", "https://"])
 def test_mirror_must_be_http(monkeypatch, folder, mirror_url):
     monkeypatch.setenv("SKLEARN_ESM_MIRROR", mirror_url)
-    with pytest.raises(ValueError, match="only http:// and https://") as refusal:
+    with pytest.raises(ValueError, match="must be an http:// or https:// URL") as refusal:
         checkpoint_file(NAME)
     assert repr(mirror_url) in str(refusal.value)
     assert str(folder) in str(refusal.value)
 
 
 def test_a_name_cannot_lead_out_of_the_folder(mirror):
-    with pytest.raises(ValueError, match="is no published ESM model"):
+    with pytest.raises(ValueError, match="name of a published ESM model"):
         checkpoint_file("../../secret")
     assert mirror.requests == []
 
@@ -268,7 +268,7 @@ def test_404_names_url_and_path(mirror, folder):
     with pytest.raises(FileNotFoundError, match="answered HTTP 404") as failure:
         checkpoint_file(NAME)
     assert checkpoint_url(NAME) in str(failure.value)
-    assert f"copy the file by hand to {folder / NAME}.pt" in str(failure.value)
+    assert f"copy the file to {folder / NAME}.pt" in str(failure.value)
     assert "SKLEARN_ESM_MIRROR" in str(failure.value)
 
 
@@ -316,7 +316,7 @@ def test_full_disk_is_noticed_before_the_first_byte(mirror, folder, monkeypatch)
     with pytest.raises(OSError, match="is full") as failure:
         checkpoint_file(NAME)
     assert failure.value.errno == errno.ENOSPC
-    assert f"{folder / NAME}.pt needs 1048576 more bytes of room, and 1000 bytes are free" in str(
+    assert f"{folder / NAME}.pt. It needs 1048576 more bytes, and 1000 bytes are free." in str(
         failure.value
     )
     assert not (folder / f"{NAME}.pt").exists()
@@ -336,7 +336,7 @@ def test_disk_that_fills_up_leaves_a_part_to_resume(mirror, folder, monkeypatch)
 
     with monkeypatch.context() as full:
         full.setattr(Path, "open", open_on_full_disk)
-        with pytest.raises(OSError, match="needs 720896 more bytes of room") as failure:
+        with pytest.raises(OSError, match="needs 720896 more bytes") as failure:
             checkpoint_file(NAME)
     assert failure.value.errno == errno.ENOSPC
     assert not (folder / f"{NAME}.pt").exists()
@@ -365,7 +365,7 @@ def test_two_processes_download_it_once(mirror):
         assert time.monotonic() < deadline
         time.sleep(0.01)
     second = in_another_process(DOWNLOAD)
-    assert "Another process is downloading" in second.stderr.readline()
+    assert "Waiting for another process to download" in second.stderr.readline()
     mirror.gate.set()
     outputs = {process.communicate(timeout=60)[0].strip() for process in (first, second)}
     assert outputs == {str(checkpoint_file(NAME))}

@@ -129,7 +129,7 @@ def test_a_storage_larger_than_the_file_is_refused(write, never_loaded):
     path = write({"model": {"x": tensor(Storage(TERABYTES), (4,), (1,))}}, {"0": bytes(16)})
     message = refusal(path)
     assert re.search(r"claims? 17,592,186,044,4\d\d bytes", message)
-    assert "Download or copy it again." in message
+    assert "Download or copy the file again." in message
 
 
 def test_many_storages_that_together_are_larger_than_the_file_are_refused(write, never_loaded):
@@ -150,12 +150,12 @@ def test_a_storage_of_negative_size_is_refused(write, never_loaded, numbers):
     contents = {
         "model": {"x": tensor(Storage(numbers), (0,), (1,)), "y": tensor(Storage(4, "1"), (4,), (1,))}
     }
-    assert "it is damaged" in refusal(write(contents, {"0": b"", "1": bytes(16)}))
+    assert "got a damaged" in refusal(write(contents, {"0": b"", "1": bytes(16)}))
 
 
 def test_a_storage_that_is_not_in_the_file_is_refused(write, never_loaded):
     contents = {"model": {key: tensor(Storage(4, key), (4,), (1,)) for key in "01"}}
-    assert "it is damaged" in refusal(write(contents, {"0": bytes(16)}))
+    assert "got a damaged" in refusal(write(contents, {"0": bytes(16)}))
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def test_a_tensor_that_does_not_fit_into_its_storage_is_refused(
 ):
     # torch makes a storage of the old format as large as the tensor
     path = write({"model": {"x": tensor(Storage(4), size, stride, offset)}}, {"0": bytes(16)})
-    assert "it is damaged" in refusal(path)
+    assert "got a damaged" in refusal(path)
 
 
 def test_a_parameter_that_is_set_to_a_larger_tensor_is_refused(write, never_loaded):
@@ -187,7 +187,7 @@ def test_a_parameter_that_is_set_to_a_larger_tensor_is_refused(write, never_load
                 state,
             )
 
-    assert "it is damaged" in refusal(write({"model": {"x": Parameter()}}, {"0": bytes(16)}))
+    assert "got a damaged" in refusal(write({"model": {"x": Parameter()}}, {"0": bytes(16)}))
 
 
 @pytest.mark.parametrize(
@@ -201,7 +201,7 @@ def test_a_parameter_that_is_set_to_a_larger_tensor_is_refused(write, never_load
     ids=["bytearray", "tensor", "storage", "subclass"],
 )
 def test_a_call_that_makes_terabytes_is_refused(write, never_loaded, bomb):
-    assert " was refused, and nothing in it was run" in refusal(write({"model": {"x": bomb}}, {}))
+    assert "Nothing in it was run." in refusal(write({"model": {"x": bomb}}, {}))
 
 
 @pytest.mark.parametrize("legacy", [False, True])
@@ -233,7 +233,7 @@ def test_a_tensor_of_the_billionth_block_is_refused_at_once(tmp_path, number, se
     path = tmp_path / "billion.pt"
     torch.save(contents, path)
     started = time.monotonic()
-    assert "is no complete checkpoint of an ESM sequence model" in refusal(path)
+    assert "must be a complete checkpoint of an ESM sequence model" in refusal(path)
     assert time.monotonic() - started < 5
 
 
@@ -277,7 +277,7 @@ def test_an_archive_that_unpacks_to_far_more_than_itself_is_refused(tmp_path, ne
     numbers = 2**24
     contents = {"model": {"x": tensor(Storage(numbers), (numbers,), (1,))}}
     write_zip(path, contents, {"0": bytes(4 * numbers)}, zipfile.ZIP_DEFLATED)
-    assert re.search(r"its records claim [\d,]{10,} bytes, and the file has [\d,]{6}\b", refusal(path))
+    assert re.search(r"its records claim [\d,]{10,} bytes, but the file has [\d,]{6}\b", refusal(path))
 
 
 def test_a_record_that_claims_more_than_the_file_is_refused(tmp_path, never_loaded):
@@ -296,7 +296,7 @@ def test_two_records_of_one_name_are_refused(tmp_path, never_loaded):
     write_zip(path, {"model": {"x": tensor(Storage(4), (4,), (1,))}}, {"0": bytes(16)})
     with zipfile.ZipFile(path, "a") as archive, pytest.warns(UserWarning, match="Duplicate name"):
         archive.writestr("a/data/0", bytes(16))
-    assert "two of its records have one name" in refusal(path)
+    assert "two of its records have the same name" in refusal(path)
 
 
 def test_an_old_file_that_holds_an_archive_is_read(tmp_path):

@@ -417,7 +417,7 @@ def test_a_damaged_checkpoint_is_refused_and_leaves_no_note(path):
     path.write_bytes(path.read_bytes()[:-1000])
     os.utime(path, (LONG_AGO, LONG_AGO))
     for _ in range(2):
-        with pytest.raises(ValueError, match=r"mine\.pt cannot be read as a PyTorch checkpoint"):
+        with pytest.raises(ValueError, match=r"mine\.pt must be a PyTorch checkpoint"):
             identify(path)
     assert notes() == []
 

@@ -88,7 +88,7 @@ def test_download_of_the_bundled_model_has_nothing_to_do():
 
 @pytest.mark.parametrize(
     ("model", "code", "message"),
-    [("esm2", 2, "is no published ESM model"), ("esm2_t6_8M_UR50D", 1, "Error: ")],
+    [("esm2", 2, "must be the name of a published ESM model"), ("esm2_t6_8M_UR50D", 1, "Error: ")],
 )
 def test_download_that_cannot_be(model, code, message):
     result = run("download", model)

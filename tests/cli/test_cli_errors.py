@@ -33,8 +33,8 @@ def output(tmp_path):
 @pytest.mark.parametrize(
     ("content", "options", "message"),
     [
-        ("", [], "{fasta} is empty. Pass a FASTA file"),
-        ("MKT\n", [], "{fasta}, line 1: 'MKT' stands before the first '>'"),
+        ("", [], "{fasta} must be a FASTA file; got an empty file."),
+        ("MKT\n", [], "{fasta}, line 1: the first record must begin with '>'; got 'MKT'."),
         (
             ">a\nMKT\n>b\n",
             [],
@@ -82,7 +82,8 @@ def test_a_file_that_is_not_there_is_named(tmp_path, output):
 def test_a_checkpoint_that_is_not_there_is_named(fasta, output, tmp_path):
     result = run("embed", fasta, "-o", output, "--model", tmp_path / "nowhere.pt")
     assert result.exit_code == 1
-    assert f"Error: There is no checkpoint at {tmp_path}/nowhere.pt." in result.stderr
+    message = f"Error: --model must be the path of an existing file; got {tmp_path}/nowhere.pt."
+    assert message in result.stderr
 
 
 def test_a_damaged_checkpoint_is_named(fasta, output, tmp_path):

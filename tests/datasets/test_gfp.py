@@ -171,7 +171,7 @@ def test_forbidden_download_names_the_file_and_what_to_do(
     if setting == "SKLEARN_ESM_OFFLINE":
         monkeypatch.setenv(setting, "1")
     put(folder, {other: content for other, content in CONTENTS.items() if other != name})
-    with pytest.raises(OSError, match="by hand") as caught:
+    with pytest.raises(OSError, match="Or copy the file") as caught:
         fetch_gfp(data_home=tmp_path, download_if_missing=setting == "SKLEARN_ESM_OFFLINE")
     path, checksum = _gfp.FILES[name]
     assert f"{folder / name} does not exist, and {setting} forbids the download" in str(caught.value)
@@ -196,7 +196,9 @@ def test_substitution_that_does_not_fit_the_wild_type_is_refused(
     contents = CONTENTS | {"avgfp.tsv": TABLE.replace("A108D", substitution)}
     publish(contents)
     put(folder, contents)
-    with pytest.raises(ValueError, match=f"{substitution} .* does not fit the wild type"):
+    with pytest.raises(
+        ValueError, match=f"must match the wild type, counted from 0; got {substitution} in"
+    ):
         fetch_gfp(data_home=tmp_path)
 
 

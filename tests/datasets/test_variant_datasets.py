@@ -232,7 +232,7 @@ def test_forbidden_download_says_what_to_do(mirror, tmp_path, file, monkeypatch,
         put(file, content)
     if setting == "SKLEARN_ESM_OFFLINE":
         monkeypatch.setenv(setting, "1")
-    with pytest.raises(OSError, match="by hand") as caught:
+    with pytest.raises(OSError, match="Or copy the file") as caught:
         fetch_beta_lactamase(data_home=tmp_path, download_if_missing=setting == "SKLEARN_ESM_OFFLINE")
     message = str(caught.value)
     state = "does not exist" if content is None else "is damaged"
@@ -247,7 +247,7 @@ def test_another_file_is_refused_and_not_kept(mirror, tmp_path, file):
     with pytest.raises(OSError, match=r"SHA256 checksum of P62593\.fasta") as caught:
         fetch_beta_lactamase(data_home=tmp_path)
     assert not isinstance(caught.value, ConnectionError)
-    for part in (mirror.url, str(file), _beta_lactamase.SHA256, "by hand"):
+    for part in (mirror.url, str(file), _beta_lactamase.SHA256, "Or copy the file"):
         assert part in str(caught.value)
     assert files_in(tmp_path) == []
 
@@ -258,9 +258,9 @@ def test_without_a_server_the_error_names_address_place_and_remedy(tmp_path, fil
         bound.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{bound.getsockname()[1]}/P62593.fasta"
         monkeypatch.setattr(_beta_lactamase, "URL", url)
-        with pytest.raises(ConnectionError, match="Try again with a connection") as caught:
+        with pytest.raises(ConnectionError, match="Check the network and try again") as caught:
             fetch_beta_lactamase(data_home=tmp_path, n_retries=0)
-    for part in (url, str(file), _beta_lactamase.SHA256, "by hand"):
+    for part in (url, str(file), _beta_lactamase.SHA256, "Or copy the file"):
         assert part in str(caught.value)
     assert files_in(tmp_path) == []
 
@@ -277,14 +277,14 @@ def test_failed_download_is_tried_again_so_often(mirror, tmp_path):
 
 def test_broken_connection_leaves_nothing(mirror, tmp_path):
     mirror.break_after = [40]
-    with pytest.raises(ConnectionError, match="by hand"):
+    with pytest.raises(ConnectionError, match="Or copy the file"):
         fetch_beta_lactamase(data_home=tmp_path, n_retries=0)
     assert files_in(tmp_path) == []
 
 
 def test_folder_that_is_none_is_explained(mirror, tmp_path):
     (tmp_path / "sklearn_esm").write_text("in the way")
-    with pytest.raises(OSError, match="pass a data_home that can be written to"):
+    with pytest.raises(OSError, match="pass a writable data_home"):
         fetch_beta_lactamase(data_home=tmp_path)
 
 

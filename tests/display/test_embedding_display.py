@@ -139,20 +139,20 @@ def test_embeddings_that_cannot_be_drawn_are_refused(checkpoint, embeddings):
     residues = ESMEmbeddingTransformer(checkpoint.path, pooling=None)
     with pytest.raises(ValueError, match=r"shape \(4,\) and dtype object.*pooling=None"):
         EmbeddingDisplay.from_estimator(residues, SEQUENCES)
-    with pytest.raises(ValueError, match=r"Pipeline transforms nothing.*pipeline\[:-1\]"):
+    with pytest.raises(ValueError, match=r"must be a transformer; got Pipeline.*pipeline\[:-1\]"):
         EmbeddingDisplay.from_estimator(make_pipeline(residues, LogisticRegression()), SEQUENCES)
-    with pytest.raises(ValueError, match=r"reducer PCA gave an array of shape \(30, 1\)"):
+    with pytest.raises(ValueError, match=r"got an array of shape \(30, 1\) from PCA"):
         EmbeddingDisplay.from_embeddings(embeddings, reducer=PCA(1))
 
 
 @pytest.mark.parametrize(
     ("y", "options", "message"),
     [
-        ([0] * 29, {}, r"shape \(29,\) and there are 30"),
-        ([None] * 30, {}, "holds no value"),
+        ([0] * 29, {}, r"shape \(30,\); got \(29,\)"),
+        ([None] * 30, {}, "got only missing ones"),
         ([0.5, -np.inf] * 15, {}, "infinite value"),
-        (["a", 1] * 15, {}, r"kinds \['int', 'str'\]"),
-        ([0, 5] * 15, {"target_names": ["a", "b"]}, r"2 names, and the classes of y are \[0, 5\]"),
+        (["a", 1] * 15, {}, r"one kind; got \['int', 'str'\]"),
+        ([0, 5] * 15, {"target_names": ["a", "b"]}, r"got 2 names and the classes \[0, 5\]"),
         (["a", "b"] * 15, {"target_names": ["a", "b"]}, "for each integer"),
     ],
 )

@@ -124,14 +124,14 @@ def test_one_of_several_scores_is_chosen():
     drawn = LayerSweepDisplay.from_search(found, scoring="roc_auc")
     assert drawn.best_[2] == found.cv_results_["mean_test_roc_auc"].max()
     assert drawn.score_name == "roc_auc"
-    with pytest.raises(ValueError, match=r"scores \['accuracy', 'roc_auc'\], and scoring is None"):
+    with pytest.raises(ValueError, match=r"scores \['accuracy', 'roc_auc'\]; got None"):
         LayerSweepDisplay.from_search(found)
 
 
 def test_score_that_the_search_has_not_is_refused():
     found = search({"esm__layer": [0, 1]}, scoring="accuracy")
     assert LayerSweepDisplay.from_search(found, scoring="accuracy").score_name == "accuracy"
-    with pytest.raises(ValueError, match="one score, 'accuracy'"):
+    with pytest.raises(ValueError, match="must be None or 'accuracy', the only score"):
         LayerSweepDisplay.from_search(found, scoring="roc_auc")
 
 
@@ -176,13 +176,13 @@ def test_later_rounds_of_a_halving_count():
 
 
 def test_search_without_a_layer_is_refused():
-    with pytest.raises(ValueError, match=r"no parameter 'layer', only \['clf__C'\]"):
+    with pytest.raises(ValueError, match=r"must have a parameter 'layer'; got \['clf__C'\]"):
         LayerSweepDisplay.from_search(search({"clf__C": [0.1, 1]}))
 
 
 def test_search_that_is_not_fitted_is_refused():
     for unfit in (GridSearchCV(States(), {"layer": [0]}), make_pipeline(States())):
-        with pytest.raises(NotFittedError, match=f"{type(unfit).__name__} has no cv_results_"):
+        with pytest.raises(NotFittedError, match=f"got {type(unfit).__name__} without cv_results_"):
             LayerSweepDisplay.from_search(unfit)
 
 

@@ -174,7 +174,7 @@ def test_a_torch_without_the_product_is_refused(checkpoints, monkeypatch, functi
         raise error("'_OpNamespace' 'onednn' object has no attribute 'qlinear_prepack'")
 
     monkeypatch.setattr(_linear, function, missing)
-    message = f"dtype='int8': torch {torch.__version__} has no 8-bit products for this processor. "
+    message = f"got 'int8'. torch {torch.__version__} has no 8-bit products for this CPU. "
     with pytest.raises(ValueError, match=re.escape(message + "Pass dtype='float32'.")):
         PackedModel(read_checkpoint(checkpoints["esm2"].path), "cpu", "int8")
 
@@ -184,7 +184,7 @@ def test_a_product_that_saturates_is_refused(checkpoints, monkeypatch):
     monkeypatch.setattr(_linear, "multiply", lambda *a: multiply(*a).clamp(max=2**21))
     with pytest.raises(ValueError, match=r"8-bit products of torch .* are not exact") as error:
         PackedModel(read_checkpoint(checkpoints["esm2"].path), "cpu", "int8")
-    assert str(error.value).endswith("on this processor. Pass dtype='float32'.")
+    assert str(error.value).endswith("on this CPU. Pass dtype='float32'.")
 
 
 @pytest.mark.parametrize("default", [torch.float64, torch.float16])

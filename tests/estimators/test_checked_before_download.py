@@ -55,7 +55,7 @@ OF_ALL = [
     (ESM2, {}, ["MKT", None], ValueError, "Sequence 1 is missing: found None."),
     (ESM2, {}, np.array(["MKT", np.nan]), ValueError, "Sequence 1 is the text 'nan'"),
     (ESM2, {}, ["MKT", 7], TypeError, "Row 1 is 7 (type int)"),
-    (ESM2, {}, "MKT", ValueError, "X is a single sequence"),
+    (ESM2, {}, "MKT", ValueError, "X must be a list or column of sequences; got a single str"),
     (ESM2, {}, [], ValueError, "Found array with 0 sample(s)"),
     (
         ESM2,
@@ -156,7 +156,7 @@ OF_EACH = {
         ),
     ],
     ESMContactTransformer: [
-        (ESM1V, {}, ["MKT"], ValueError, f"{ESM1V} predicts no contacts"),
+        (ESM1V, {}, ["MKT"], ValueError, f"model must have a contact regression; got {ESM1V}"),
         (ESM2, {"output": "x"}, ["MKT"], ValueError, "output='x' is unknown."),
         (ESM2, {"overlong": "window"}, ["MKT"], ValueError, "overlong='window' is unknown."),
     ],

@@ -1,8 +1,10 @@
 """Promise 1 and 2: fair-esm's numbers at every layer, whatever else is in the batch."""
 
+import subprocess
 import sys
-import types
+import textwrap
 
+import esm.data
 import numpy as np
 import pytest
 import torch
@@ -23,7 +25,7 @@ from sklearn_esm._checkpoints._fair_esm_format import read_checkpoint
 from sklearn_esm._checkpoints._locate import find_checkpoint
 from sklearn_esm._engine import PackedModel, hidden_states
 from sklearn_esm._engine import _tokens as tokens_module
-from sklearn_esm._sequences import clean_sequences
+from sklearn_esm._sequences import MASK, RESIDUES, clean_sequences
 
 SEQUENCES = [
     "MKT",
@@ -225,13 +227,41 @@ def test_token_ids_of_the_documented_example(checkpoints):
     assert tokens_module.tokenise([clean], architecture).ids.tolist() == ids
 
 
-@pytest.mark.parametrize("impostor", [types.ModuleType("esm"), None])
-def test_the_other_esm_package_is_recognised(monkeypatch, impostor):
-    # the package "esm" of ESM3 has the same import name as fair-esm
-    monkeypatch.setitem(sys.modules, "esm", impostor)
-    monkeypatch.delitem(sys.modules, "esm.data")
-    with pytest.raises(ImportError, match=r"pip uninstall esm.*fair-esm"):
-        tokens_module._token_table.__wrapped__("ESM-1b")
+@pytest.mark.parametrize("alphabet", ["ESM-1", "ESM-1b"])
+def test_token_table_equals_fair_esm(alphabet):
+    expected = esm.data.Alphabet.from_architecture(alphabet)
+    special = {MASK: expected.mask_idx, "^": expected.cls_idx, "$": expected.eos_idx}
+    residues = {residue: expected.get_idx(residue) for residue in RESIDUES}
+    table = np.full(256, expected.unk_idx)
+    for character, token in (residues | special).items():
+        table[ord(character)] = token
+    assert_array_equal(tokens_module._token_table(alphabet), table)
+    assert expected.unk_idx not in residues.values()
+
+
+OTHER_ESM = """
+    import sys
+    sys.path.insert(0, sys.argv[1])
+    import numpy as np
+    from sklearn_esm import ESMEmbeddingTransformer
+    vectors = ESMEmbeddingTransformer("esm2_t6_1M_bundled", cache=None).fit_transform(sys.argv[3:])
+    import esm
+    assert esm.is_another_package
+    np.save(sys.argv[2], vectors)
+"""
+
+
+def test_another_package_of_the_name_esm_changes_nothing(tmp_path):
+    # ESM3's package "esm" has the same import name as fair-esm
+    (tmp_path / "esm").mkdir()
+    (tmp_path / "esm" / "__init__.py").write_text("is_another_package = True")
+    saved = tmp_path / "vectors.npy"
+    command = [sys.executable, "-c", textwrap.dedent(OTHER_ESM), tmp_path, saved, *SEQUENCES]
+    subprocess.run(command, check=True, timeout=120)
+    assert_array_equal(
+        np.load(saved),
+        ESMEmbeddingTransformer("esm2_t6_1M_bundled", cache=None).fit_transform(SEQUENCES),
+    )
 
 
 # Work that is not asked for ----------------------------------------------------------------------

@@ -188,36 +188,45 @@ def test_a_record_without_sequence_is_kept_on_demand():
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "The open file is empty. Pass a FASTA file"),
-        (b"\xef\xbb\xbf", "has 1 lines, none of which begins with '>'"),
-        (b"\n \n", "has 2 lines, none of which begins with '>'"),
-        (b"; only\n; comments\n", "has 2 lines, none of which begins with '>'"),
-        (b"MKTAYI\n", "line 1: 'MKTAYI' stands before the first '>'"),
-        (b"\r\r; note\rMKT\r>a\rMKT\r", "line 4: 'MKT' stands before the first '>'"),
-        (b";old header\nMKTAYI*\n", "line 2: 'MKTAYI*' stands before the first '>'"),
-        (b"name,sequence\na,MKT\n", "line 1: 'name,sequence' stands before the first '>'"),
-        (b"@read\nACGT\n+\nIIII\n", "line 1: '@read' stands before the first '>'"),
-        (b">a\nMKT\n  >b\nGIG\n", "line 3: white space stands before the '>'. Remove it."),
+        (b"", "The open file must be a FASTA file; got an empty file. Write a line"),
+        (b"\xef\xbb\xbf", "got 1 lines, none of which begins with '>'"),
+        (b"\n \n", "got 2 lines, none of which begins with '>'"),
+        (b"; only\n; comments\n", "got 2 lines, none of which begins with '>'"),
+        (b"MKTAYI\n", "line 1: the first record must begin with '>'; got 'MKTAYI'."),
+        (b"\r\r; note\rMKT\r>a\rMKT\r", "line 4: the first record must begin with '>'; got 'MKT'."),
+        (b";old header\nMKTAYI*\n", "line 2: the first record must begin with '>'; got 'MKTAYI*'."),
+        (
+            b"name,sequence\na,MKT\n",
+            "line 1: the first record must begin with '>'; got 'name,sequence'.",
+        ),
+        (b"@read\nACGT\n+\nIIII\n", "line 1: the first record must begin with '>'; got '@read'."),
+        (
+            b">a\nMKT\n  >b\nGIG\n",
+            "line 3: a record must begin with '>'; got white space before it. Remove it.",
+        ),
         (b">a\nMKT\n\n>b\n>c\nGIG\n", "line 4: record 2, 'b', has no sequence. Remove the record"),
         (b"; note\r\n>a\r\nMKT\r\n>\r\n", "line 4: record 2, '', has no sequence"),
         (b">a\n;MKT\n>b\nMKT\n", "line 1: record 1, 'a', has no sequence"),
         (b">" + b"n" * 99 + b"\n", f"record 1, '{'n' * 37}...', has no sequence"),
         (b">a\x1b[2J\n", r"record 1, 'a\x1b[2J', has no sequence"),
-        (b">a\nMKT\n>caf\xe9\nGIG\n", "line 3: the byte 0xe9 at position 4 is no UTF-8"),
-        (b">a\nMKT\0AYI\n", "line 2: a NUL byte, so this is no text file"),
-        (b"\x89PNG\r\n\x1a\n", "line 1: the byte 0x89 at position 0 is no UTF-8"),
-        (TEXT.encode("utf-16"), "is UTF-16 text. Save it as UTF-8."),
-        (TEXT.encode("utf-16-le"), "line 1: a NUL byte"),
-        (b"BZh91AY&SY", "is compressed with bzip2. Decompress it first"),
-        (b"\xfd7zXZ\0\0", "is compressed with xz. Decompress it first"),
-        (b"\x28\xb5\x2f\xfd\x04", "is compressed with zstd. Decompress it first"),
-        (b"PK\x03\x04\x14", "is a zip archive. Unpack it first"),
-        (gzip.compress(b"", mtime=0), "The open file is empty"),
-        (gzip.compress(GZIPPED, mtime=0), "line 1: the byte 0x8b at position 1 is no UTF-8"),
-        (GZIPPED[:-9], "are damaged or cut short"),
-        (GZIPPED[:-8] + bytes(8), "are damaged or cut short (CRC check failed"),
-        (GZIPPED + b"more", "are damaged or cut short (Not a gzipped file"),
-        (GZIPPED[:10] + b"\xff" * 9, "are damaged or cut short (Error -3"),
+        (b">a\nMKT\n>caf\xe9\nGIG\n", "line 3: must be UTF-8 text; got the byte 0xe9 at position 4."),
+        (b">a\nMKT\0AYI\n", "line 2: must be text; got a NUL byte."),
+        (b"\x89PNG\r\n\x1a\n", "line 1: must be UTF-8 text; got the byte 0x89 at position 0."),
+        (TEXT.encode("utf-16"), "must be plain or gzip FASTA text; got UTF-16 text. Save it as UTF-8."),
+        (TEXT.encode("utf-16-le"), "line 1: must be text; got a NUL byte"),
+        (b"BZh91AY&SY", "got bzip2 data. Decompress the file first"),
+        (b"\xfd7zXZ\0\0", "got xz data. Decompress the file first"),
+        (b"\x28\xb5\x2f\xfd\x04", "got zstd data. Decompress the file first"),
+        (b"PK\x03\x04\x14", "got a zip archive. Unpack it first"),
+        (gzip.compress(b"", mtime=0), "got an empty file"),
+        (
+            gzip.compress(GZIPPED, mtime=0),
+            "line 1: must be UTF-8 text; got the byte 0x8b at position 1.",
+        ),
+        (GZIPPED[:-9], "must be intact gzip data; got damaged or truncated data after line "),
+        (GZIPPED[:-8] + bytes(8), " (CRC check failed"),
+        (GZIPPED + b"more", " (Not a gzipped file"),
+        (GZIPPED[:10] + b"\xff" * 9, " (Error -3"),
     ],
 )
 def test_what_is_no_sound_fasta_is_refused_with_its_place(content, message):
@@ -241,7 +250,7 @@ def test_the_line_where_gzip_data_end_is_about_right():
 def test_a_message_names_the_file(tmp_path):
     path = tmp_path / "broken.fasta"
     path.write_text("MKT\n")
-    with pytest.raises(ValueError, match="stands before") as refusal:
+    with pytest.raises(ValueError, match="must begin with") as refusal:
         read_fasta(path)
     assert str(refusal.value).startswith(f"{path}, line 1: ")
 
@@ -249,7 +258,7 @@ def test_a_message_names_the_file(tmp_path):
 def test_text_in_another_encoding_is_refused_in_text_mode(tmp_path):
     path = tmp_path / "latin.fasta"
     path.write_bytes(b">caf\xe9\nMKT\n")
-    with path.open(encoding="utf-8") as file, pytest.raises(ValueError, match="no text in utf-8"):
+    with path.open(encoding="utf-8") as file, pytest.raises(ValueError, match="must be text in utf-8"):
         read_fasta(file)
 
 
@@ -260,12 +269,12 @@ def test_a_file_that_is_not_there_is_an_error_of_the_system(tmp_path):
 
 @pytest.mark.parametrize("path", [None, b">a\nMKT\n", ["proteins.fasta"]])
 def test_what_is_no_file_is_refused_by_its_type(path):
-    with pytest.raises(TypeError, match="neither the path of a FASTA file nor an open one"):
+    with pytest.raises(TypeError, match="path must be a path, an open file, or"):
         read_fasta(path)
 
 
 def test_an_unknown_choice_for_empty_records_is_refused():
-    with pytest.raises(ValueError, match=r"empty='drop' is unknown\. Pass 'error' or 'keep'"):
+    with pytest.raises(ValueError, match="empty must be 'error' or 'keep'; got 'drop'"):
         read(TEXT.encode(), empty="drop")
 
 

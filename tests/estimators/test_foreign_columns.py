@@ -92,7 +92,7 @@ def test_every_estimator_takes_a_data_set(case, checkpoint):
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ({"id": ["a"], "seq": ["MKT"]}, "X has 2 columns ('id', 'seq'), and one is needed. Select"),
+        ({"id": ["a"], "seq": ["MKT"]}, "X must have one column; got 2 columns ('id', 'seq'). Select"),
         ({}, "Found array with 0 sample(s) (shape=(0, 0)) while a minimum of 1 is required."),
         ({"seq": []}, "Found array with 0 sample(s) (shape=(0, 1)) while a minimum of 1 is required."),
     ],
@@ -110,7 +110,9 @@ def test_a_streamed_data_set_has_no_length():
         def __iter__(self):
             return iter([{"seq": "MKT"}])
 
-    with pytest.raises(TypeError, match=r"^X is a IterableDataset, which has no length: pass a list"):
+    with pytest.raises(
+        TypeError, match=r"^X must be a list or column of sequences; got IterableDataset\. Pass list"
+    ):
         clean(IterableDataset())
 
 
@@ -154,12 +156,12 @@ BROKEN = {
 
 @pytest.mark.parametrize("broken", BROKEN.values(), ids=BROKEN)
 def test_an_object_that_cannot_be_read_is_refused_with_its_type_and_the_cause(broken):
-    with pytest.raises(TypeError, match=r"^X could not be read as a column of sequences: ") as error:
+    with pytest.raises(TypeError, match=r"^X must be a list or column of sequences; got ") as error:
         clean(broken())
     cause = error.value.__cause__
     assert type(cause) in (KeyError, TypeError)
     assert str(error.value) == (
-        "X could not be read as a column of sequences: it is a Broken, and reading it raised "
+        "X must be a list or column of sequences; got Broken, which raised "
         f"{type(cause).__name__}: {cause}. Pass a list of strings."
     )
 
@@ -167,9 +169,7 @@ def test_an_object_that_cannot_be_read_is_refused_with_its_type_and_the_cause(br
 def test_every_estimator_says_that_it_cannot_read_an_object(case, checkpoint):
     fitted = case.new(checkpoint).fit(case.sequences)
     for call in (fitted.fit, fitted.transform):
-        with pytest.raises(
-            TypeError, match=r"^X could not be read as a column of sequences: it is a Br"
-        ):
+        with pytest.raises(TypeError, match=r"^X must be a list or column of sequences; got Br"):
             call(BROKEN["an item"]())
 
 

@@ -95,7 +95,7 @@ def test_a_cache_that_is_no_folder_is_refused(checkpoints, cache):
 
 
 def test_a_missing_checkpoint_is_named_when_fitting(tmp_path):
-    with pytest.raises(FileNotFoundError, match="There is no checkpoint at") as error:
+    with pytest.raises(FileNotFoundError, match="must be the path of an existing file") as error:
         ESMEmbeddingTransformer(tmp_path / "absent.pt").fit(["MKT"])
     assert str(tmp_path / "absent.pt") in str(error.value)
 

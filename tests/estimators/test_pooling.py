@@ -162,10 +162,12 @@ def test_a_function_may_return_a_list():
     ],
 )
 def test_a_function_that_returns_no_vector_is_refused(wrong, what):
-    with pytest.raises(ValueError, match="The pooling function 'lambda' returned an array") as error:
+    with pytest.raises(
+        ValueError, match="The pooling function 'lambda' must return a 1-D array"
+    ) as error:
         pool(states(), wrong, has_eos=True)
     assert what in str(error.value)
-    assert "Return one-dimensional real numbers." in str(error.value)
+    assert "Reduce the first axis, as in states.mean(axis=0)." in str(error.value)
 
 
 def test_a_function_whose_vectors_differ_in_length_is_refused():
@@ -173,7 +175,7 @@ def test_a_function_whose_vectors_differ_in_length_is_refused():
         return residues[:, 0]
 
     with pytest.raises(
-        ValueError, match="'ragged' returned 7 numbers for one sequence and 12 for anoth"
+        ValueError, match="'ragged' must return vectors of one length; got 7 and 12 numbers"
     ):
         pool(states(), ragged, has_eos=True, width=12)
 
@@ -247,5 +249,5 @@ def test_a_wrong_function_is_refused_when_fitting(checkpoints):
         return residues.T @ residues
 
     transformer = ESMEmbeddingTransformer(checkpoints["esm2"].path, pooling=square)
-    with pytest.raises(ValueError, match="'square' returned an array of shape \\(32, 32\\)"):
+    with pytest.raises(ValueError, match=r"'square' must return a 1-D array .* of shape \(32, 32\)"):
         transformer.fit(["MKTAYI"])

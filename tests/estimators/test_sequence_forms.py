@@ -86,11 +86,11 @@ def test_polars():
     assert clean(column.cast(pl.Categorical)) == SEQUENCES
     assert clean(column.to_frame()) == SEQUENCES
     assert clean(pl.Series(WITH_GAP), missing="nan") == WITH_GAP
-    with pytest.raises(ValueError, match=r"X has 2 columns \('seq', 'y'\)"):
+    with pytest.raises(ValueError, match=r"X must have one column; got 2 columns \('seq', 'y'\)"):
         clean(pl.DataFrame({"seq": SEQUENCES, "y": [0, 1, 0, 1]}))
     with pytest.raises(ValueError, match=r"0 sample\(s\)"):
         clean(pl.DataFrame())
-    with pytest.raises(TypeError, match="X is a LazyFrame, which has no length"):
+    with pytest.raises(TypeError, match="X must be a list or column of sequences; got LazyFrame"):
         clean(column.to_frame().lazy())
 
 
@@ -102,7 +102,7 @@ def test_pyarrow():
     assert clean(pa.table({"seq": SEQUENCES})) == SEQUENCES
     assert clean(pa.RecordBatch.from_pydict({"seq": SEQUENCES})) == SEQUENCES
     assert clean(pa.array(WITH_GAP), missing="nan") == WITH_GAP
-    with pytest.raises(ValueError, match=r"X has 2 columns \('seq', 'y'\)"):
+    with pytest.raises(ValueError, match=r"X must have one column; got 2 columns \('seq', 'y'\)"):
         clean(pa.table({"seq": SEQUENCES, "y": [0, 1, 0, 1]}))
 
 
@@ -116,7 +116,10 @@ def test_biopython():
     assert clean([("label", s) for s in sequences]) == SEQUENCES
     assert clean([SeqRecord(None), SeqRecord(Seq.Seq(""))], missing="nan") == [None, None]
     for alone in (sequences[0], SeqRecord(sequences[0])):
-        with pytest.raises(ValueError, match=r"X is a single sequence.*pass a list, \[sequence\]"):
+        with pytest.raises(
+            ValueError,
+            match=r"X must be a list or column of sequences; got a single .*\. Pass \[sequence\]",
+        ):
             clean(alone)
     with pytest.raises(ValueError, match="Row 1 is a Biopython Seq without content"):
         clean(["MKT", Seq.Seq(None, length=10)])
@@ -169,16 +172,20 @@ def test_every_estimator_takes_every_form(case, checkpoint, form):
 @pytest.mark.parametrize(
     ("X", "error", "message"),
     [
-        ("MKTAYI", ValueError, "single sequence, a str: pass a list, [sequence]"),
-        (np.str_("MKTAYI"), ValueError, "pass a list, [sequence]"),
-        (b"MKTAYI", TypeError, "X is bytes: decode it first"),
-        ({"a": "MKT"}, TypeError, "X is a dict, whose rows have no numbers: pass list(X.values())"),
-        ({"MKT"}, TypeError, "X is a set, which has no order"),
-        (frozenset({"MKT"}), TypeError, "X is a frozenset, which has no order"),
-        ((s for s in SEQUENCES), TypeError, "X is a generator, which has no length"),
-        (iter(SEQUENCES), TypeError, "X is a list_iterator, which has no length"),
-        (None, TypeError, "X is a NoneType, which has no length"),
-        (3, TypeError, "X is a int, which has no length"),
+        (
+            "MKTAYI",
+            ValueError,
+            "X must be a list or column of sequences; got a single str. Pass [sequence].",
+        ),
+        (np.str_("MKTAYI"), ValueError, "got a single str_. Pass [sequence]."),
+        (b"MKTAYI", TypeError, "got bytes. Pass [X.decode()]."),
+        ({"a": "MKT"}, TypeError, "got dict. Pass list(X.values())."),
+        ({"MKT"}, TypeError, "X must have an order; got set. Pass sorted(X)."),
+        (frozenset({"MKT"}), TypeError, "X must have an order; got frozenset."),
+        ((s for s in SEQUENCES), TypeError, "got generator. Pass list(X)"),
+        (iter(SEQUENCES), TypeError, "got list_iterator. Pass list(X)"),
+        (None, TypeError, "got NoneType. Pass list(X)"),
+        (3, TypeError, "got int. Pass list(X)"),
         ([], ValueError, "Found array with 0 sample(s) (shape=(0,)) while a minimum of 1 is"),
         (np.array([], dtype=str), ValueError, "Found array with 0 sample(s) (shape=(0,)) while"),
         (np.empty((0, 1), dtype=object), ValueError, "0 sample(s) (shape=(0, 1)) while a minimum"),
@@ -186,9 +193,9 @@ def test_every_estimator_takes_every_form(case, checkpoint, form):
         (
             np.array([["p1", "MKT"]]),
             ValueError,
-            "X has 2 columns (0, 1), and one is needed. Select",
+            "X must have one column; got 2 columns (0, 1). Select",
         ),
-        (np.full((1, 12), "A"), ValueError, "X has 12 columns (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, ...)"),
+        (np.full((1, 12), "A"), ValueError, "got 12 columns (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, ...)"),
         (np.full((2, 1, 1), "A"), ValueError, "Found array with dim 3 (shape=(2, 1, 1))"),
         (np.array("MKT"), ValueError, "Found array with dim 0"),
         (["MKT", b"MKT"], TypeError, "Row 1 is bytes, not text: decode it first"),
@@ -220,13 +227,13 @@ def test_refused(X, error, message):
 
 def test_sparse_matrix_is_refused():
     sparse = pytest.importorskip("scipy.sparse")
-    with pytest.raises(TypeError, match="X is sparse, a csr_array"):
+    with pytest.raises(TypeError, match="X must hold sequences; got the sparse matrix csr_array"):
         clean(sparse.csr_array(np.eye(3)))
 
 
 def test_pandas_frames_without_exactly_one_column_are_refused():
     pd = pytest.importorskip("pandas")
-    with pytest.raises(ValueError, match=r"X has 2 columns \('id', 'seq'\), and one is needed"):
+    with pytest.raises(ValueError, match=r"X must have one column; got 2 columns \('id', 'seq'\)"):
         clean(pd.DataFrame({"id": ["a"], "seq": ["MKT"]}))
     with pytest.raises(ValueError, match=r"0 feature\(s\) \(shape=\(3, 0\)\) while a minimum of 1"):
         clean(pd.DataFrame(index=range(3)))

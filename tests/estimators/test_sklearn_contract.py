@@ -223,7 +223,7 @@ WRONG = [
     ({"device": "gpu"}, ValueError, "device must be None, 'cpu', 'cuda', 'cuda:N' or 'mps'; got 'gpu'."),
     ({"dtype": "int4"}, ValueError, "dtype='int4' is unknown. Pass one of 'float32', 'bfloat16'"),
     ({"cache": 3}, TypeError, "cache=3 is a int. Pass 'memory', None, or the path of a folder"),
-    ({"model": "absent.pt"}, FileNotFoundError, "There is no checkpoint at .*absent.pt"),
+    ({"model": "absent.pt"}, FileNotFoundError, "must be the path of an existing file; got .*absent.pt"),
 ]
 
 

@@ -148,14 +148,18 @@ def test_fitting_again_takes_the_new_weights_and_nothing_of_the_old(
 def test_deleted_weights_are_named(estimator, case, checkpoint):
     estimator.fit(case.sequences)
     checkpoint.path.unlink()
-    with pytest.raises(FileNotFoundError, match=f"no checkpoint at {checkpoint.path}"):
+    with pytest.raises(
+        FileNotFoundError, match=f"must be the path of an existing file; got {checkpoint.path}"
+    ):
         estimator.transform(case.sequences)
 
 
 def test_unpickled_estimator_names_deleted_weights(estimator, case, checkpoint):
     pickled = pickle.dumps(estimator.fit(case.sequences))
     checkpoint.path.unlink()
-    with pytest.raises(FileNotFoundError, match=f"no checkpoint at {checkpoint.path}"):
+    with pytest.raises(
+        FileNotFoundError, match=f"must be the path of an existing file; got {checkpoint.path}"
+    ):
         pickle.loads(pickled).transform(case.sequences)
 
 
