@@ -117,7 +117,7 @@ def preparation(path: Path, sequences: list[str], repeats: int) -> Row:
     embed = fitted(path)
 
     def prepare() -> None:
-        clean: Any = clean_sequences(sequences, invalid="error", missing="error", model="")
+        clean: Any = clean_sequences(sequences, invalid="error", missing="error")
         items = [Item(sequence) for sequence in clean]
         at_a_time = batches_at_a_time("cpu", None)
         for batch in plan_batches(items, BATCH_TOKENS["cpu"], None, at_a_time):

@@ -132,8 +132,7 @@ class SequenceTransformer(TransformerMixin, BaseEstimator):
         """
         self._check_parameters()
         published = published_architecture(self.model)
-        label = model_label(self.model)
-        sequences = clean_sequences(X, invalid=self.invalid, missing=self.missing, model=label)
+        sequences = clean_sequences(X, invalid=self.invalid, missing=self.missing)
         if published is not None:
             check(sequences, published)
         return sequences

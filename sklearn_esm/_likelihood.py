@@ -265,12 +265,7 @@ class ESMLikelihoodTransformer(SequenceTransformer):
         if self.reference is None:
             return None
         try:
-            cleaned = clean_sequences(
-                [self.reference],
-                invalid=self.invalid,
-                missing=self.missing,
-                model=model_label(self.model),
-            )
+            cleaned = clean_sequences([self.reference], invalid=self.invalid, missing=self.missing)
             (reference,) = self._accepted(cleaned, architecture)
         except (SequenceError, TypeError) as error:
             kind = TypeError if isinstance(error, TypeError) else ValueError

@@ -11,6 +11,7 @@ from sklearn_esm._execution._pieces import Item
 from sklearn_esm._sequences import (
     MASK,
     SequenceError,
+    listed,
     residue_codes,
     scored_positions,
     shorten,
@@ -25,29 +26,26 @@ _ENTRY_RESIDUES = 4096
 
 
 def resolve_methods(method: Any, reference: str | None) -> list[str]:
-    """The methods in the order given.
+    """Return the methods in the given order.
 
     Raises
     ------
     ValueError
-        For none, an unknown or a repeated one, or one that lacks its reference.
+        If a method is unknown or repeated, if it lacks its reference, or if there is none.
     """
     several = isinstance(method, (Sequence, np.ndarray)) and not isinstance(method, str)
     given = [str(one) if isinstance(one, str) else one for one in (method if several else [method])]
     if not given:
-        raise ValueError("method is an empty list. Pass at least one method.")
+        raise ValueError(f"method must not be empty; got {method!r}. Pass at least one method.")
     for one in given:
         if not isinstance(one, str) or one not in METHODS:
-            raise ValueError(
-                f"method={method!r}: {one!r} is unknown. Pass one of {', '.join(map(repr, METHODS))}, "
-                "or a list of them."
-            )
+            raise ValueError(f"method must be {listed(METHODS)}, or a list of these; got {one!r}.")
         if given.count(one) > 1:
-            raise ValueError(f"method={method!r} has {one!r} more than once.")
+            raise ValueError(f"method must not repeat a name; got {method!r}, which repeats {one!r}.")
         if one in OF_VARIANTS and reference is None:
             raise ValueError(
-                f"method={one!r} compares variants with a reference, and reference is None. Pass the "
-                "wild-type sequence as reference, or another method."
+                f"reference must be a sequence for method={one!r}; got None. Pass the wild type, or "
+                "another method."
             )
     return given
 
@@ -64,18 +62,18 @@ def masked_items(sequence: str, window_length: int | None) -> list[Item]:
 
 
 def check_scored(sequences: Sequence[str | None]) -> None:
-    """Raise ValueError for a sequence that has no residue to score."""
+    """Raise SequenceError if a sequence has no residue to score."""
     for row, sequence in enumerate(sequences):
         if sequence is not None and not sequence.strip(MASK):
             raise SequenceError(
                 row,
-                "is nothing but <mask>, and a <mask> is not scored. Remove it, or pass "
-                "invalid='unknown' where it came from invalid='mask'.",
+                "has only <mask>, which has no score. Remove the row, or set invalid='unknown' if "
+                "invalid='mask' made the <mask>.",
             )
 
 
 def check_variants(sequences: Sequence[str | None], reference: str) -> None:
-    """Raise ValueError for a variant that is no substitution of residues in the reference."""
+    """Raise SequenceError if a variant differs from the reference by more than substitutions."""
     for row, sequence in enumerate(sequences):
         if sequence is None or sequence == reference:
             continue
@@ -83,17 +81,17 @@ def check_variants(sequences: Sequence[str | None], reference: str) -> None:
             raise SequenceError(
                 row,
                 f"({shorten(sequence)}) has {len(sequence):,} residues, and the reference has "
-                f"{len(reference):,}. Marginals judge substitutions only: pass each variant as a whole "
-                "sequence of the same length, or a method that needs no reference.",
+                f"{len(reference):,}. Marginals score substitutions only. Pass each variant as a whole "
+                "sequence of the same length, or a method without a reference.",
             )
-        if MASK not in sequence and MASK not in reference:  # quick, and true of nearly all
+        if MASK not in sequence and MASK not in reference:  # fast path for nearly all variants
             continue
-        for position, (new, old) in enumerate(zip(sequence, reference, strict=True)):
+        for position, (new, old) in enumerate(zip(sequence, reference, strict=True), start=1):
             if new != old and MASK in (new, old):
                 raise SequenceError(
                     row,
-                    f"has {_shown(new)} at position {position}, and the reference has {_shown(old)}: "
-                    "there is no likelihood of <mask>. Put residues in both.",
+                    f"has {_shown(new)} at position {position}, and the reference has {_shown(old)}. "
+                    "<mask> has no likelihood: use residues in both.",
                 )
 
 
@@ -102,7 +100,7 @@ def _shown(residue: str) -> str:
 
 
 def varying_positions(sequences: Sequence[str], reference: str) -> list[int]:
-    """Where any of the sequences differs from the reference."""
+    """Return the indices where any sequence differs from the reference, counted from 0."""
     differs = np.zeros(len(reference), dtype=bool)  # (residues,)
     wild = residue_codes(reference)  # (residues,)
     for sequence in sequences:
@@ -111,16 +109,16 @@ def varying_positions(sequences: Sequence[str], reference: str) -> list[int]:
 
 
 def marginals(sequences: Sequence[str], reference: str, tables: Mapping[int, np.ndarray]) -> np.ndarray:
-    """The sum over substitutions of log p(new residue) - log p(residue of the reference).
+    """Return the sum over substitutions of log p(new residue) - log p(reference residue).
 
     Parameters
     ----------
     sequences : sequence of str
-        Variants that `check_variants` let pass.
+        Variants, checked by ``check_variants``.
     reference : str
-        What they are compared with.
+        Wild-type sequence.
     tables : mapping of int to ndarray of shape (25,)
-        For each position that varies the log-probabilities of ``RESIDUES``, in their order.
+        Log-probabilities of ``RESIDUES`` for each index that varies, counted from 0.
 
     Returns
     -------

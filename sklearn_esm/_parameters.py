@@ -1,4 +1,4 @@
-"""Check the parameters of an estimator, and resolve layers and poolings against its model."""
+"""Check the parameters of an estimator, and resolve its layers and poolings for a model."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
@@ -16,31 +16,30 @@ from sklearn_esm._checkpoints._architecture import Architecture
 from sklearn_esm._checkpoints._catalog import BUNDLED_MODEL, published_model
 from sklearn_esm._checkpoints._locate import is_path
 from sklearn_esm._pooling import POOLINGS, Pooling, pooling_name
-from sklearn_esm._sequences import shorten
+from sklearn_esm._sequences import check_one_of, listed, shorten
 
-_CHOICES = {
-    "dtype": ("float32", "bfloat16", "float16", "int8"),
-}
-# torch keeps the number in 8 bits: to it, "cuda:256" is "cuda:0"
+Dtype: TypeAlias = Literal["float32", "bfloat16", "float16", "int8"]
+
+# torch stores the number in 8 bits, so "cuda:256" would be "cuda:0"
 _DEVICE = re.compile(r"cpu|mps|cuda(:(\d|[1-9]\d|1[01]\d|12[0-7]))?", re.ASCII)
 _NO_PATH = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.ELOOP)
-_ROOM_FOR_NAMES = "x" * 96  # as long as the names of the files in a cache, and more
+_LONG_NAME = "x" * 96  # longer than the file names of a cache
 
 
 def check_parameters(estimator: Any) -> None:
-    """Raise ValueError or TypeError for a parameter that needs no model to be seen wrong.
+    """Raise ValueError or TypeError if a parameter is invalid for every model.
 
-    ``invalid`` and ``missing`` are checked where they are applied, in ``clean_sequences``.
+    ``clean_sequences`` checks ``invalid`` and ``missing``.
     """
     if not isinstance(estimator.model, (str, os.PathLike)):
         raise TypeError(
-            f"model={estimator.model!r} is a {type(estimator.model).__name__}. Pass a model's name, "
-            "or the path of a .pt checkpoint."
+            f"model must be a str or path-like; got {estimator.model!r}. Pass a model's name, or the "
+            "path of a .pt checkpoint."
         )
-    for name, allowed in {**_CHOICES, "overlong": estimator._overlong_policies}.items():
-        check_choice(estimator, name, allowed)
+    check_choice(estimator, "dtype", get_args(Dtype))
+    check_choice(estimator, "overlong", estimator._overlong_policies)
     device = estimator.device
-    # whether it is present is checked where the model is run, on the machine that runs it
+    # whether the device is present is checked on the machine that runs the model
     if device is not None and not (isinstance(device, str) and _DEVICE.fullmatch(device)):
         message = f"device must be None, 'cpu', 'cuda', 'cuda:N' or 'mps'; got {device!r}."
         if str(device).startswith("cuda:"):
@@ -48,14 +47,14 @@ def check_parameters(estimator: Any) -> None:
         raise ValueError(message)
     if estimator.dtype == "int8" and device not in (None, "cpu"):
         raise ValueError(
-            f"dtype='int8' runs on processors only, and device is {device!r}. Pass device='cpu', or "
-            "dtype='bfloat16' or 'float16' for speed there."
+            f"dtype='int8' runs on CPUs only; got device={device!r}. Pass device='cpu', or "
+            "dtype='bfloat16' or 'float16' for speed on that device."
         )
     check_cache(estimator.cache)
     for name in ("max_length", "batch_tokens"):
         value = getattr(estimator, name)
         if value is not None and not (_is_int(value) and value > 0):
-            raise ValueError(f"{name}={value!r} is neither None nor a positive integer.")
+            raise ValueError(f"{name} must be None or a positive integer; got {value!r}.")
     n_jobs, verbose = estimator.n_jobs, estimator.verbose
     if not (n_jobs is None or _is_int(n_jobs)) or n_jobs == 0:
         kind = ValueError if _is_int(n_jobs) else TypeError
@@ -65,18 +64,17 @@ def check_parameters(estimator: Any) -> None:
 
 
 def check_cache(cache: Any) -> None:
-    """Raise ValueError or TypeError if the parameter ``cache`` names no possible place.
+    """Raise ValueError or TypeError if the parameter ``cache`` is invalid.
 
-    Rights and room are not checked: without them an estimator warns and goes on without its cache.
+    Permissions and free space are not checked. Without them an estimator warns and continues without
+    its cache.
     """
     if cache is None or (isinstance(cache, str) and cache == "memory"):
         return
     if not isinstance(cache, (str, os.PathLike)) or not isinstance(os.fspath(cache), str):
-        raise TypeError(
-            f"cache={cache!r} is a {type(cache).__name__}. Pass 'memory', None, or the path of a folder."
-        )
+        raise TypeError(f"cache must be None, 'memory' or the path of a folder; got {cache!r}.")
     if cache == "":
-        raise ValueError("cache='' names no folder. Pass 'memory', None, or the path of a folder.")
+        raise ValueError("cache must be None, 'memory' or the path of a folder; got ''.")
     try:
         _check_folder(Path(cache))
     except (OSError, RuntimeError, ValueError) as error:
@@ -90,15 +88,15 @@ def check_cache(cache: Any) -> None:
 
 
 def _check_folder(folder: Path) -> None:
-    """Raise OSError, RuntimeError or ValueError if no folder is at a path or can be made there."""
+    """Raise OSError, RuntimeError or ValueError if a path cannot be a folder."""
     nearest = folder = folder.expanduser().absolute()
-    _exists(folder / _ROOM_FOR_NAMES)
+    _exists(folder / _LONG_NAME)
     while not _exists(nearest):
         nearest = nearest.parent
     if not nearest.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, f"{nearest} is a file")
     for name in folder.relative_to(nearest).parts:
-        _exists(nearest / name)  # of names behind a missing one the system does not see the length
+        _exists(nearest / name)  # the system checks the length of a name only if its parent exists
 
 
 def _exists(path: Path) -> bool:
@@ -110,10 +108,8 @@ def _exists(path: Path) -> bool:
 
 
 def check_choice(estimator: Any, name: str, allowed: Sequence[str]) -> None:
-    """Raise ValueError where a parameter is none of the names it may be."""
-    value = getattr(estimator, name)
-    if not isinstance(value, str) or value not in allowed:
-        raise ValueError(f"{name}={value!r} is unknown. Pass one of {', '.join(map(repr, allowed))}.")
+    """Raise ValueError if a parameter of an estimator is not one of the allowed strings."""
+    check_one_of(name, getattr(estimator, name), allowed)
 
 
 def published_architecture(model: str | os.PathLike[str]) -> Architecture | None:
@@ -122,12 +118,12 @@ def published_architecture(model: str | os.PathLike[str]) -> Architecture | None
     Returns
     -------
     Architecture or None
-        None for a path and for the bundled model, whose files need no download.
+        None for a path and for the bundled model, because their files need no download.
 
     Raises
     ------
     ValueError
-        If no sequence model of this name was published.
+        If the name is not that of a published sequence model.
     """
     if is_path(model) or os.fspath(model) == BUNDLED_MODEL:
         return None
@@ -144,50 +140,54 @@ def published_architecture(model: str | os.PathLike[str]) -> Architecture | None
 
 
 def resolve_layers(layer: Any, n_layers: int) -> list[int]:
-    """Layers counted from 0, in the order given."""
+    """Return the layers counted from 0, in the given order."""
     if isinstance(layer, str) and layer == "all":
         return list(range(n_layers + 1))
     given = [layer] if _is_int(layer) else layer
     if isinstance(given, str) or not isinstance(given, (Sequence, np.ndarray)) or not len(given):
-        raise ValueError(f"layer={layer!r} is neither an integer, a list of them, nor 'all'.")
+        raise ValueError(f"layer must be an integer, a list of integers or 'all'; got {layer!r}.")
     layers = []
     for number in given:
         if not _is_int(number) or not -n_layers - 1 <= number <= n_layers:
             raise ValueError(
-                f"layer={layer!r}: {number!r} is none of this model's layers. It has {n_layers} blocks: "
-                f"pass 0 to {n_layers}, or -1 to {-n_layers - 1} from the end."
+                f"layer must be 0 to {n_layers}, or -1 to {-n_layers - 1} from the end, because the "
+                f"model has {n_layers} blocks; got {number!r}."
             )
         layers.append(int(number) % (n_layers + 1))
     repeated = {number for number in layers if layers.count(number) > 1}
     if repeated:
-        raise ValueError(f"layer={layer!r} names layer {min(repeated)} more than once.")
+        raise ValueError(f"layer must not repeat a layer; got {layer!r}, which repeats {min(repeated)}.")
     return layers
 
 
 def resolve_poolings(
     pooling: Pooling | Sequence[Pooling] | None, architecture: Architecture
 ) -> list[Pooling]:
-    """The poolings in the order given; an empty list where residues are not pooled."""
+    """Return the poolings in the given order; an empty list if residues are not pooled."""
     if pooling is None:
         return []
     given: list[Any] = [pooling]
     if isinstance(pooling, (Sequence, np.ndarray)) and not isinstance(pooling, str):
         given = list(pooling)
     if not given:
-        raise ValueError("pooling is an empty list. Pass None for the states of the residues.")
+        raise ValueError(
+            f"pooling must not be empty; got {pooling!r}. Pass None for the states of residues."
+        )
     for one in given:
         if not callable(one) and not (isinstance(one, str) and one in POOLINGS):
             raise ValueError(
-                f"pooling={pooling!r}: {one!r} is unknown. Pass one of "
-                f"{', '.join(map(repr, POOLINGS))}, a function, a list of them, or None."
+                f"pooling must be None, a callable, {listed(POOLINGS)}, or a list of these; got {one!r}."
             )
         if one == "eos" and not architecture.has_eos:
-            raise ValueError("pooling='eos': ESM-1 has no EOS token. Pass 'bos' or 'mean'.")
+            raise ValueError(
+                "pooling must not be 'eos', because ESM-1 has no EOS token. Pass 'bos' or 'mean'."
+            )
     names = [pooling_name(one) for one in given]
     repeated = [name for name in names if names.count(name) > 1]
     if repeated:
         raise ValueError(
-            f"pooling={pooling!r} has {repeated[0]!r} more than once, and features are named by it."
+            f"pooling must not repeat a name, because features are named by it; got {pooling!r}, which "
+            f"repeats {repeated[0]!r}."
         )
     return given
 

@@ -1,4 +1,4 @@
-"""Where pooled vectors are kept between calls: in memory, in a folder, or nowhere."""
+"""Caches of pooled vectors: in memory, in a folder, or none."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Where: TypeAlias = "str | os.PathLike[str] | None"
 
 @contextmanager
 def open_cache(cache: Where, fingerprint: str) -> Iterator[Cache]:
-    """The cache that the parameter ``cache`` names, for the vectors of one checkpoint."""
+    """Open the cache of the parameter ``cache`` for the vectors of one checkpoint."""
     folder = _folder_of(cache)
     if folder is None:
         yield MEMORY_CACHE if cache == "memory" else NO_CACHE
@@ -36,7 +36,7 @@ def open_cache(cache: Where, fingerprint: str) -> Iterator[Cache]:
 
 
 def cache_info(cache: Where) -> CacheInfo:
-    """What the cache that the parameter names holds."""
+    """Return the contents of the cache."""
     folder = _folder_of(cache)
     if folder is None:
         return (MEMORY_CACHE if cache == "memory" else NO_CACHE).info()
@@ -44,7 +44,7 @@ def cache_info(cache: Where) -> CacheInfo:
 
 
 def prune_cache(cache: Where, max_bytes: int) -> None:
-    """Shrink the cache that the parameter names to about ``max_bytes``."""
+    """Shrink the cache to about ``max_bytes``."""
     folder = _folder_of(cache)
     if folder is not None:
         prune_folder(folder, max_bytes)

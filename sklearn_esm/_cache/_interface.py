@@ -1,4 +1,4 @@
-"""What the estimators ask of a cache, whichever it is; and the one that keeps nothing."""
+"""The interface of all caches, and the cache that keeps nothing."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from sklearn_esm._locks import fork_safe_lock
 
 
 class Key(NamedTuple):
-    """Everything a pooled vector depends on, and nothing it does not, such as batch or device.
+    """Everything that a pooled vector depends on, and nothing else, such as batch or device.
 
-    ``window`` is 0 if the sequence was embedded whole. A truncated sequence is the shorter sequence.
-    ``masked`` are the positions that are masked in turn; none if the sequence is run as it is.
+    ``window`` is 0 if the sequence was embedded whole. A truncated sequence has the key of the shorter
+    sequence. ``masked`` are the positions that are masked in turn; none if nothing is masked.
     """
 
     fingerprint: str
@@ -27,19 +27,19 @@ class Key(NamedTuple):
 
 
 class CacheInfo(NamedTuple):
-    """What a cache holds, and how often it was of use to this process.
+    """Contents of a cache, and its use by this process.
 
     Attributes
     ----------
     location : str or None
-        ``"memory"``, the folder, or None where nothing is kept.
+        ``"memory"``, the folder, or None without a cache.
     hits, misses : int
-        Distinct sequences of this process's calls that were served from the cache, and that were run
-        through the model.
+        Numbers of distinct sequences in this process's calls that came from the cache, and that the
+        model computed.
     vectors : int
-        Vectors held: one for each sequence, layer, pooling and model.
+        Number of vectors: one per sequence, layer, pooling and model.
     bytes : int
-        What they take, in memory or on the disk.
+        Size of the vectors in memory or on the disk.
     """
 
     location: str | None
@@ -53,7 +53,7 @@ _counting = fork_safe_lock()
 
 
 class Traffic:
-    """Counts the sequences that were served and those that were computed, for all threads."""
+    """Numbers of sequences from the cache and of computed ones, for all threads."""
 
     def __init__(self) -> None:
         self.hits = 0
@@ -66,47 +66,47 @@ class Traffic:
 
 
 class Cache(Protocol):
-    """What the estimators ask of a cache; it may forget, and must never return a wrong vector.
+    """A cache of vectors. It may forget vectors, and must never return a wrong one.
 
-    Whoever misses a vector claims it before computing it, so that of several workers that miss the
-    same one at the same time, one computes it and the others wait.
+    A worker claims a missing vector before computing it. If several workers miss the same vector, one
+    computes it and the others wait.
     """
 
     traffic: Traffic
 
     def get(self, keys: Sequence[Key]) -> list[np.ndarray | None]:
-        """The vectors stored under the keys, ``(width,)`` float32 each, or None."""
+        """Return the vector of each key, ``(width,)`` float32, or None."""
 
     def put(self, vectors: Mapping[Key, np.ndarray]) -> None:
         """Store vectors."""
 
     def claim(self, keys: Sequence[Key]) -> list[bool]:
-        """Which vectors the caller is to compute: those that nobody else is computing."""
+        """Claim vectors, and return for each whether the caller must compute it."""
 
     def release(self, keys: Sequence[Key]) -> None:
-        """Give claims back, whether or not the vectors were stored."""
+        """Release claims, whether or not the vectors were stored."""
 
 
 class NoCache:
-    """Remembers nothing."""
+    """A cache that keeps nothing."""
 
     def __init__(self) -> None:
         self.traffic = Traffic()
 
     def get(self, keys: Sequence[Key]) -> list[np.ndarray | None]:
-        """Return None for each."""
+        """Return None for each key."""
         return [None] * len(keys)
 
     def put(self, vectors: Mapping[Key, np.ndarray]) -> None:
         """Do nothing."""
 
     def claim(self, keys: Sequence[Key]) -> list[bool]:
-        """Grant everything."""
+        """Grant every claim."""
         return [True] * len(keys)
 
     def release(self, keys: Sequence[Key]) -> None:
         """Do nothing."""
 
     def info(self) -> CacheInfo:
-        """Nothing is held."""
+        """Return the numbers of hits and misses."""
         return CacheInfo(None, self.traffic.hits, self.traffic.misses, 0, 0)

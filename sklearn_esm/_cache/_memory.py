@@ -1,4 +1,4 @@
-"""The cache in this process: bounded, shared by its estimators and threads."""
+"""The cache in memory: bounded, and shared by the estimators and threads of a process."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import numpy as np
 from sklearn_esm._cache._interface import CacheInfo, Key, Traffic
 from sklearn_esm._locks import fork_safe_lock
 
-# the entry's key, its sequence apart, and the bookkeeping of Python and numpy around the numbers
+# bytes of an entry besides its numbers and its sequence: key, dict entry and array object
 _ENTRY_OVERHEAD = 400
 
 _lock = fork_safe_lock()
 
 
 class MemoryCache:
-    """A bounded cache that forgets what was least recently used; threads may share it."""
+    """A bounded, thread-safe cache that forgets the least recently used vectors."""
 
     def __init__(self, max_bytes: int) -> None:
         self.max_bytes = max_bytes
@@ -28,7 +28,7 @@ class MemoryCache:
         self._claims: dict[Key, int] = {}
 
     def get(self, keys: Sequence[Key]) -> list[np.ndarray | None]:
-        """Return the vectors stored under the keys, or None."""
+        """Return the vector of each key, or None."""
         with _lock:
             for key in keys:
                 if key in self._vectors:
@@ -36,7 +36,7 @@ class MemoryCache:
             return [self._vectors.get(key) for key in keys]
 
     def put(self, vectors: Mapping[Key, np.ndarray]) -> None:
-        """Store copies of vectors, and forget the oldest ones beyond the bound."""
+        """Store copies of vectors, and forget the least recently used ones beyond the bound."""
         for key, vector in vectors.items():
             vector = vector.copy()  # a view would keep its whole batch alive
             vector.flags.writeable = False
@@ -47,22 +47,22 @@ class MemoryCache:
                 self._shrink(self.max_bytes)
 
     def claim(self, keys: Sequence[Key]) -> list[bool]:
-        """Grant what no other thread of this process computes."""
+        """Claim vectors that no other thread of this process has claimed."""
         process = os.getpid()
         with _lock:
-            # a claim of another process was inherited by a fork, and nobody here will release it
+            # a claim inherited through a fork is free, because no thread here will release it
             free = [self._claims.get(key) != process for key in keys]
             self._claims.update((key, process) for key, mine in zip(keys, free, strict=True) if mine)
             return free
 
     def release(self, keys: Sequence[Key]) -> None:
-        """Give claims back."""
+        """Release claims."""
         with _lock:
             for key in keys:
                 self._claims.pop(key, None)
 
     def info(self) -> CacheInfo:
-        """What is held now."""
+        """Return the contents of the cache."""
         traffic = self.traffic
         return CacheInfo("memory", traffic.hits, traffic.misses, len(self._vectors), self.bytes)
 

@@ -1,4 +1,4 @@
-"""The command ``sklearn-esm``; what it is made of comes with the extra ``cli``."""
+"""The command ``sklearn-esm``. Its dependencies are in the extra ``cli``."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 
 def main() -> None:
-    """Run the command; where the extra is not installed, say how to get it."""
-    # schedulers say so before they kill: as an exception it lets an unfinished file be removed
+    """Run the command. If the extra is not installed, print how to install it."""
+    # schedulers send SIGTERM before SIGKILL; an exception lets the command remove an unfinished file
     signal.signal(signal.SIGTERM, _terminate)
     try:
         from sklearn_esm.cli._app import app

@@ -4,69 +4,38 @@ from __future__ import annotations
 
 import re
 import sys
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal, TypeAlias
 
 import typer
+from rich.filesize import decimal
 
 from sklearn_esm import ESMEmbeddingTransformer, __version__
 from sklearn_esm._cache import CacheInfo, cache_info, prune_cache
 from sklearn_esm._checkpoints._catalog import BUNDLED_MODEL, published_model
 from sklearn_esm._checkpoints._locate import find_checkpoint
-from sklearn_esm._parameters import check_cache
+from sklearn_esm._parameters import Dtype, check_cache
+from sklearn_esm._sequences import Invalid, Missing
 from sklearn_esm.cli._embed import check_command, embed_records
 from sklearn_esm.cli._errors import explained, say, usage
 from sklearn_esm.cli._output import Destination
-from sklearn_esm.cli._tables import parse_size, print_models, size_text
+from sklearn_esm.cli._tables import parse_size, print_models
 
 app = typer.Typer(
     help="Embed protein sequences with Meta's ESM language models.",
-    epilog="Exit codes: 0 done; 1 it could not be done, and a message says why; 2 wrong usage; "
-    "130 interrupted.",
+    epilog="Exit codes: 0 success; 1 failure, with a message; 2 invalid command line; 130 interrupted.",
     add_completion=False,
     no_args_is_help=True,
-    pretty_exceptions_enable=False,  # an error that is not foreseen shows Python's own traceback
+    pretty_exceptions_enable=False,  # an unexpected error shows Python's own traceback
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-cache_app = typer.Typer(help="Look into a cache folder, or make room in it.", no_args_is_help=True)
+cache_app = typer.Typer(help="Show or shrink a cache folder.", no_args_is_help=True)
 app.add_typer(cache_app, name="cache")
 
 _WHAT, _SEQUENCES, _RUN = "What is computed", "Which sequences are accepted", "How it is run"
-_Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder given to embed as --cache.")]
-
-
-class Overlong(StrEnum):
-    """Choices of ``--overlong``."""
-
-    error = "error"
-    truncate = "truncate"
-    window = "window"
-
-
-class Invalid(StrEnum):
-    """Choices of ``--invalid``."""
-
-    error = "error"
-    unknown = "unknown"
-    mask = "mask"
-    drop = "drop"
-
-
-class Missing(StrEnum):
-    """Choices of ``--missing``."""
-
-    error = "error"
-    nan = "nan"
-
-
-class Dtype(StrEnum):
-    """Choices of ``--dtype``."""
-
-    float32 = "float32"
-    bfloat16 = "bfloat16"
-    float16 = "float16"
-    int8 = "int8"
+# the estimator has the only list of its policies, because those of other estimators differ
+_Overlong: TypeAlias = Literal[ESMEmbeddingTransformer._overlong_policies]  # type: ignore[valid-type]
+_Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder given to embed as --cache.")]
 
 
 def _version(wanted: bool) -> None:
@@ -87,7 +56,7 @@ def _common(
 @app.command()
 def embed(
     fasta: Annotated[
-        str, typer.Argument(metavar="INPUT", help="A FASTA file, plain or gzip; - is standard input.")
+        str, typer.Argument(metavar="INPUT", help="FASTA file, plain or gzip; - is standard input.")
     ],
     output: Annotated[
         str,
@@ -95,14 +64,15 @@ def embed(
             "--output",
             "-o",
             metavar="FILE",
-            help="Its end is the format: .npz, .parquet or .h5; - is npz on standard output.",
+            help="Output file, whose suffix is the format: .npz, .parquet or .h5; - is npz on standard "
+            "output.",
         ),
     ],
     model: Annotated[
         str,
         typer.Option(
             metavar="NAME|PATH",
-            help="A name that `models` lists, or the path of a .pt file.",
+            help="Name listed by `models`, or path of a .pt file.",
             rich_help_panel=_WHAT,
         ),
     ] = "esm2_t6_8M_UR50D",
@@ -110,7 +80,7 @@ def embed(
         str,
         typer.Option(
             metavar="INT,...|all",
-            help="0 for token embeddings, 1 to L for the blocks, -1 for the last; several with commas.",
+            help="0 for token embeddings, 1 to L for the blocks, -1 for the last; comma-separated.",
             rich_help_panel=_WHAT,
         ),
     ] = "-1",
@@ -118,38 +88,42 @@ def embed(
         str,
         typer.Option(
             metavar="NAME,...",
-            help="mean, max, min, sum, std, bos or eos; several with commas.",
+            help="mean, max, min, sum, std, bos or eos; comma-separated.",
             rich_help_panel=_WHAT,
         ),
     ] = "mean",
     overlong: Annotated[
-        Overlong,
-        typer.Option(help="What becomes of a sequence above --max-length.", rich_help_panel=_SEQUENCES),
-    ] = Overlong.error,
+        _Overlong,
+        typer.Option(
+            help="How to handle sequences longer than --max-length.", rich_help_panel=_SEQUENCES
+        ),
+    ] = "error",
     max_length: Annotated[
         int | None,
         typer.Option(
             metavar="INT",
-            help="In residues; the model's own limit if not given.",
+            help="Maximum number of residues; default: the model's own limit.",
             rich_help_panel=_SEQUENCES,
         ),
     ] = None,
     invalid: Annotated[
         Invalid,
-        typer.Option(help="What becomes of a character that is no residue.", rich_help_panel=_SEQUENCES),
-    ] = Invalid.error,
+        typer.Option(
+            help="How to handle characters outside ESM's alphabet.", rich_help_panel=_SEQUENCES
+        ),
+    ] = "error",
     missing: Annotated[
         Missing,
         typer.Option(
-            help="What becomes of a record without a sequence: refused, or a row of NaN.",
+            help="How to handle records without a sequence: error, or a row of NaN.",
             rich_help_panel=_SEQUENCES,
         ),
-    ] = Missing.error,
+    ] = "error",
     shard: Annotated[
         str | None,
         typer.Option(
             metavar="I/N",
-            help="Every Nth record from the Ith on: 2/8 takes the records 2, 10, 18... in their order.",
+            help="Embed only every Nth record from the Ith: 2/8 selects the records 2, 10, 18...",
             rich_help_panel=_RUN,
         ),
     ] = None,
@@ -157,8 +131,8 @@ def embed(
         Path | None,
         typer.Option(
             metavar="FOLDER",
-            help="Keeps vectors as they are computed: stopped and started again, the same command goes "
-            "on from there, and other commands share them.",
+            help="Folder that keeps computed vectors; rerun the same command to resume, or share it "
+            "between commands.",
             rich_help_panel=_RUN,
         ),
     ] = None,
@@ -166,21 +140,21 @@ def embed(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="cpu, cuda, cuda:1 or mps; the best one present if not given.",
+            help="cpu, cuda, cuda:1 or mps; default: the best device present.",
             rich_help_panel=_RUN,
         ),
     ] = None,
     dtype: Annotated[
-        Dtype, typer.Option(help="Arithmetic; the output is float32 always.", rich_help_panel=_RUN)
-    ] = Dtype.float32,
+        Dtype, typer.Option(help="Type of the arithmetic; the output is float32.", rich_help_panel=_RUN)
+    ] = "float32",
     batch_tokens: Annotated[
-        int | None, typer.Option(metavar="INT", help="Tokens in one forward pass.", rich_help_panel=_RUN)
+        int | None, typer.Option(metavar="INT", help="Tokens per forward pass.", rich_help_panel=_RUN)
     ] = None,
     jobs: Annotated[
         int | None,
         typer.Option(
             metavar="INT",
-            help="Worker processes; one uses every core already, so this is seldom of use.",
+            help="Number of worker processes; seldom useful, because one process uses every core.",
             rich_help_panel=_RUN,
         ),
     ] = None,
@@ -189,93 +163,95 @@ def embed(
         typer.Option(
             "--verbose",
             "-v",
-            help="A progress bar also where there is no terminal, and what the cache was good for.",
+            help="Show the progress bar also without a terminal, and the use of the cache.",
             rich_help_panel=_RUN,
         ),
     ] = False,
     quiet: Annotated[
         bool,
-        typer.Option("--quiet", "-q", help="Warnings and errors only.", rich_help_panel=_RUN),
+        typer.Option("--quiet", "-q", help="Show warnings and errors only.", rich_help_panel=_RUN),
     ] = False,
 ) -> None:
-    """Embed the sequences of a FASTA file, a row for each record in their order.
+    """Embed the sequences of a FASTA file, one row per record, in the same order.
 
-    npz holds the arrays 'names' and 'embeddings'; parquet a column 'name' and one for each feature;
-    h5 the datasets 'names' and 'embeddings', with model, layer and pooling as attributes. Equal
-    sequences are computed once. The file appears when it is whole: a run that fails or is stopped
-    leaves none. Of the outputs of N shards, row k of the Ith is row I - 1 + k N of the whole.
+    npz holds the arrays 'names' and 'embeddings'. parquet has a column 'name' and one per feature.
+    h5 holds the datasets 'names' and 'embeddings', and the attributes model, layer and pooling. Equal
+    sequences are computed once. The file is written atomically. With N shards, row k of shard I is
+    row I - 1 + k N of the whole file.
     """
     with usage():
         if verbose and quiet:
-            raise ValueError("--verbose and --quiet exclude each other.")
+            raise ValueError("Pass --verbose or --quiet, not both.")
         destination = Destination(output, fasta)
         chosen = _shard(shard)
         estimator = ESMEmbeddingTransformer(
             model,
             layer=_layers(layer),
             pooling=_several(pooling),
-            overlong=overlong.value,
+            overlong=overlong,
             max_length=max_length,
-            invalid=invalid.value,
-            missing=missing.value,
+            invalid=invalid,
+            missing=missing,
             device=device,
-            dtype=dtype.value,
+            dtype=dtype,
             batch_tokens=batch_tokens,
             cache=cache,
             n_jobs=jobs,
             verbose=not quiet and (verbose or sys.stderr.isatty()),
         )
         check_command(estimator)
-    with explained(f"What was computed is kept in {cache}; the same command goes on." if cache else ""):
+    with explained(
+        f"Computed vectors are kept in {cache}; rerun the command to resume." if cache else ""
+    ):
         records, features = embed_records(fasta, destination, estimator, chosen, quiet=quiet)
         if not quiet:
             say(f"Wrote {records:,} records of {features:,} features to {destination}.")
         if verbose and cache is not None:
             info = estimator.cache_info()
-            say(f"Of the distinct sequences {info.hits:,} were in the cache, {info.misses:,} were run.")
+            say(f"Distinct sequences: {info.hits:,} from the cache, {info.misses:,} computed.")
 
 
 @app.command()
 def download(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A name that 'models' lists.")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Name listed by 'models'.")],
 ) -> None:
-    """Download a model, if it is not on this machine, and print where its file is.
+    """Download a model if it is not on this machine, and print the path of its file.
 
-    A download that broke off goes on where it stopped. The file is also fair-esm's: both look for it
-    in torch hub's folder, which TORCH_HOME can move. SKLEARN_ESM_MIRROR names another server.
+    An interrupted download is resumed. The file is shared with fair-esm in torch hub's folder. Set
+    TORCH_HOME to move that folder, and SKLEARN_ESM_MIRROR to use another server.
     """
     with usage():
         if model != BUNDLED_MODEL:
             published_model(model)
-    with explained("What has arrived is kept; the same command goes on from there."):
+    with explained("The partial download is kept; rerun the command to resume."):
         typer.echo(find_checkpoint(model))
 
 
 @app.command()
 def models() -> None:
-    """List the models that can be asked for by name."""
+    """List the models that have a name."""
     with explained():
         print_models()
 
 
 @cache_app.command("info")
 def info(folder: _Folder) -> None:
-    """Say how many vectors a cache folder holds, and what they take on the disk."""
+    """Print the number of vectors in a cache folder, and their size on the disk."""
     with usage():
         check_cache(folder)
     with explained():
         held = _held(folder)
-        typer.echo(f"{held.vectors:,} vectors, {size_text(held.bytes)}")
+        typer.echo(f"{held.vectors:,} vectors, {decimal(held.bytes)}")
 
 
 @cache_app.command("prune")
 def prune(
     folder: _Folder,
     max_bytes: Annotated[
-        str, typer.Option(metavar="SIZE", help="What may stay, about: 500MB, 2GiB, 0.")
+        str, typer.Option(metavar="SIZE", help="Approximate size to keep: 500MB, 2GiB, 0.")
     ],
 ) -> None:
-    """Remove the oldest vectors of a cache folder until the others take about SIZE."""
+    """Remove the oldest vectors of a cache folder until it is about SIZE."""
     with usage():
         size = parse_size(max_bytes)
         check_cache(folder)
@@ -284,14 +260,14 @@ def prune(
         prune_cache(folder, size)
         after = _held(folder)
         typer.echo(f"removed {before.vectors - after.vectors:,} vectors")
-        typer.echo(f"{after.vectors:,} vectors, {size_text(after.bytes)}")
+        typer.echo(f"{after.vectors:,} vectors, {decimal(after.bytes)}")
 
 
 def _held(folder: Path) -> CacheInfo:
     folder = folder.expanduser()
     if not folder.is_dir():
-        # asked for what it holds, a folder that is not there would be said to be empty
-        raise FileNotFoundError(f"There is no folder {folder}. Pass the one given to embed as --cache.")
+        # otherwise a wrong path would look like an empty cache
+        raise FileNotFoundError(f"FOLDER must exist; got {folder}. Pass the folder given as --cache.")
     return cache_info(folder)
 
 
@@ -301,7 +277,9 @@ def _layers(text: str) -> int | list[int] | str:
     try:
         layers = [int(part) for part in text.split(",")]
     except ValueError:
-        raise ValueError(f"--layer {text} is neither numbers such as 6 or 3,6, nor all.") from None
+        raise ValueError(
+            f"--layer must be one layer such as 6, several such as 3,6, or all; got {text}."
+        ) from None
     return layers if "," in text else layers[0]
 
 
@@ -315,5 +293,7 @@ def _shard(text: str | None) -> slice:
         return slice(None)
     found = re.fullmatch(r"(\d+)/(\d+)", text, re.ASCII)
     if not found or not 1 <= int(found[1]) <= int(found[2]):
-        raise ValueError(f"--shard {text} is no part of a whole. Pass 1/8 to 8/8 for eight parts.")
+        raise ValueError(
+            f"--shard must be I/N with I from 1 to N; got {text}. Pass 1/8 to 8/8 for eight parts."
+        )
     return slice(int(found[1]) - 1, None, int(found[2]))

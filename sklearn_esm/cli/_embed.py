@@ -1,4 +1,4 @@
-"""What ``embed`` does: records in, vectors out, and errors that name the record."""
+"""Embed the records of a FASTA file, with errors that name the record."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from sklearn_esm.cli._output import Destination, Embeddings
 
 
 def check_command(embed: ESMEmbeddingTransformer) -> None:
-    """Raise ValueError for an option that is invalid, whatever the files are."""
+    """Raise ValueError if an option is invalid for every file."""
     embed._checked(["M"], embed._resolve)
 
 
 def embed_records(
     source: str, destination: Destination, embed: ESMEmbeddingTransformer, shard: slice, *, quiet: bool
 ) -> tuple[int, int]:
-    """Embed the records of a FASTA file, or those of a shard, and write them.
+    """Embed the records of a FASTA file or of one shard, and write the vectors.
 
     Returns
     -------
     tuple of int
-        How many records and features were written.
+        Numbers of records and features written.
     """
     destination.check()
     names, sequences = read_fasta(source, empty="keep" if embed.missing == "nan" else "error")
@@ -40,7 +40,7 @@ def embed_records(
         embed._checked(sequences, embed._resolve)  # before a download
     _look_up(embed, quiet)
     with _records_named(source, names):
-        embed.fit(sequences)  # the whole file, which all shards refuse alike, and at once
+        embed.fit(sequences)  # the whole file, so that every shard raises the same error at once
     features = embed.get_feature_names_out().tolist()
     names, sequences = names[shard], sequences[shard]
     vectors = np.empty((0, len(features)), dtype=np.float32)
@@ -60,10 +60,10 @@ def embed_records(
 
 
 def _look_up(embed: ESMEmbeddingTransformer, quiet: bool) -> None:
-    """Find or download the model, then see whether it has the layers and so on that are asked for."""
+    """Find or download the model, then check the parameters against it."""
     with open(os.devnull, "w") as nowhere, redirect_stderr(nowhere) if quiet else nullcontext():
-        path = find_checkpoint(embed.model)  # errors are raised, so only the progress bar is lost
-    identify(path)  # first: what is wrong with the file is no fault of the command line
+        path = find_checkpoint(embed.model)  # errors are exceptions, so this hides only the progress bar
+    identify(path)  # first, because a damaged file is not an error of the command line
     with usage():
         clone(embed).fit(["M"])
 

@@ -1,4 +1,4 @@
-"""How a command ends: one message and an exit code for what its user can put right."""
+"""End a command with one message and an exit code if the user can fix the problem."""
 
 from __future__ import annotations
 
@@ -26,32 +26,33 @@ _PARAMETERS = (
     "cache",
     "n_jobs",
 )
-_PARAMETER = re.compile(rf"\b({'|'.join(_PARAMETERS)})(?:=| (?=must be ))")
-# what the messages of the package advise, where a command is not told the same way
+_PARAMETER = re.compile(rf"\b({'|'.join(_PARAMETERS)})(?:=| (?=must ))")
+# parts of the package's messages that differ on the command line
 _ADVICE = {
-    "device must be None, ": "device must be ",
-    "cache must be None, 'memory' or the path": "cache must be the path",
-    "n_jobs must be None or an integer": "n_jobs must be an integer",
-    "Pass device=None to": "Leave out --device to",
+    "must be None, 'memory' or the path": "must be the path",
+    "must be None, a callable, ": "must be ",
+    "must be None, ": "must be ",
+    "must be None or ": "must be ",
+    "Set device=None to": "Leave out --device to",
     "pass empty='keep' for an empty sequence": "pass --missing nan for a row of NaN",
 }
 
 
 def in_options(message: str) -> str:
-    """Write a message of the package for the command line: parameters as options."""
+    """Return a message of the package with parameters written as options."""
     for advice, replacement in _ADVICE.items():
         message = message.replace(advice, replacement)
     return _PARAMETER.sub(lambda found: f"{_option(found[1])} ", message)
 
 
 def say(message: str) -> None:
-    """Write a line for the user, beside the data on standard output."""
+    """Write a line to standard error."""
     typer.echo(message, err=True)
 
 
 @contextmanager
 def usage() -> Iterator[None]:
-    """End the command with code 2 for a ValueError: what is wrong is the command line itself."""
+    """End the command with code 2 after a ValueError, because the command line is invalid."""
     try:
         yield
     except ValueError as error:
@@ -60,7 +61,7 @@ def usage() -> Iterator[None]:
 
 @contextmanager
 def explained(after_interrupt: str = "") -> Iterator[None]:
-    """End the command with one message where it cannot be carried out; warnings become lines, too."""
+    """End the command with one message and code 1 after an error; write each warning as one line."""
     with warnings.catch_warnings():
         warnings.showwarning = _show_warning
         try:
@@ -68,7 +69,7 @@ def explained(after_interrupt: str = "") -> Iterator[None]:
         except KeyboardInterrupt as error:
             say(f"Interrupted. {after_interrupt}".rstrip())
             raise typer.Exit(130) from error
-        except BrokenPipeError as error:  # whoever read the output has seen enough: no message
+        except BrokenPipeError as error:  # the reader closed the pipe on purpose, so there is no message
             discard_output()
             raise typer.Exit(1) from error
         except MemoryError as error:
@@ -85,8 +86,8 @@ def explained(after_interrupt: str = "") -> Iterator[None]:
 
 
 def discard_output() -> None:
-    """Let go of standard output, which Python would try to write once more when it ends."""
-    with suppress(OSError, ValueError):  # not a file of the system: in a test, in a notebook
+    """Redirect standard output to the null device, because Python flushes it once more at exit."""
+    with suppress(OSError, ValueError):  # standard output has no file descriptor in a test or a notebook
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
         os.close(nowhere)

@@ -1,4 +1,4 @@
-"""What ``embed`` writes: npz, parquet or HDF5, whole or not at all."""
+"""Write embeddings as npz, parquet or HDF5, atomically."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from sklearn_esm._optional_dependencies import import_extra
 from sklearn_esm.cli._errors import discard_output
 
 _REMEDIES = {
-    errno.ENOENT: "Make its folder first",
-    errno.ENOSPC: "Make room there",
-    errno.EDQUOT: "Make room there",
-    errno.EFBIG: "Raise the limit of a file's size",
+    errno.ENOENT: "Create the folder first",
+    errno.ENOSPC: "Free space there",
+    errno.EDQUOT: "Free space there",
+    errno.EFBIG: "Raise the file size limit",
 }
 
 
 class Embeddings(NamedTuple):
-    """Vectors of named records, and where they come from."""
+    """Vectors of named records, with the model, layers and poolings that made them."""
 
     names: Sequence[str]
     vectors: np.ndarray  # (records, features), float32
@@ -42,28 +42,28 @@ class Destination:
     Parameters
     ----------
     output : str
-        A path whose end says the format, or ``"-"``.
+        Path whose suffix selects the format, or ``"-"``.
     source : str or None, default=None
-        The file that the records are read from, or ``"-"``.
+        Path of the input file, or ``"-"``.
 
     Raises
     ------
     ValueError
-        If the end names no format, for a terminal, and if the output would overwrite the source.
+        If the suffix is unknown, the output is a terminal, or the output is the source.
     """
 
     def __init__(self, output: str, source: str | None = None) -> None:
         self._path: Path | None = None
         if output == "-":
             if sys.stdout.isatty():
-                raise ValueError("-o - writes binary data: redirect it to a file or a pipe.")
+                raise ValueError("-o - writes binary data. Redirect it to a file or a pipe.")
             return
-        # resolved: where the name is a link, what it leads to is replaced
+        # resolved, so that the target of a link is replaced and not the link
         self._path = Path(output).expanduser().resolve()
         if self._path.suffix.lower() not in _WRITERS:
             raise ValueError(
-                f"-o {output} has none of the formats {', '.join(_WRITERS)}. Let the name end in one of "
-                "them, or pass - for npz on standard output."
+                f"-o must end in one of {', '.join(_WRITERS)}; got {output}. Pass another name, or - "
+                "for npz on standard output."
             )
         if source is not None and source != "-" and _is_same(source, self._path):
             raise ValueError(
@@ -75,19 +75,19 @@ class Destination:
         return "standard output" if self._path is None else str(self._path)
 
     def check(self) -> None:
-        """Fail before the work where it could not be written after it."""
+        """Raise OSError or ImportError if the file cannot be written, before anything is computed."""
         if self._path is None:
             return
         library, _ = _WRITERS[self._path.suffix.lower()]
         if library is not None:
             _imported(library)
         if self._path.is_dir():
-            raise IsADirectoryError(f"{self._path} is a folder. Pass the name of a file.")
+            raise IsADirectoryError(f"{self._path} is a folder. Pass a file to -o.")
         with _draft(self._path) as draft:
             draft.touch()
 
     def write(self, embeddings: Embeddings) -> None:
-        """Write all of it; a file appears under its name when the disk has the whole."""
+        """Write the embeddings, a file atomically."""
         if self._path is None:
             try:
                 _write_arrays(sys.stdout.buffer, embeddings)
@@ -104,28 +104,28 @@ class Destination:
         with _draft(self._path) as draft:
             write(draft, embeddings)
             with draft.open("r+b") as file:
-                os.fsync(file.fileno())  # the name must not reach the disk before the bytes do
+                os.fsync(file.fileno())  # the content must reach the disk before the name
             os.replace(draft, self._path)
 
 
 def _is_same(source: str, output: Path) -> bool:
-    """Return whether two paths lead to one file, through links as well."""
+    """Return whether two paths lead to the same file, also through links."""
     try:
         return os.path.samefile(os.path.expanduser(source), output)
-    except OSError:  # one of them is not there
+    except OSError:  # one of the files does not exist
         return False
 
 
 @contextmanager
 def _draft(path: Path) -> Iterator[Path]:
-    """A new name in the folder of a file; nothing is left under it."""
-    # after the file's own ending, so that no pattern such as *.npz takes it for a finished one
+    """Yield a temporary name beside a file, and remove what is left under it."""
+    # .part comes last, so that a pattern such as *.npz does not match an unfinished file
     draft = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.part")
     try:
         yield draft
     except OSError as error:
         reason = error.strerror or str(error)
-        remedy = _REMEDIES.get(error.errno or 0, "See to the rights there")
+        remedy = _REMEDIES.get(error.errno or 0, "Check the permissions there")
         raise OSError(
             error.errno, f"{path} cannot be written: {reason}. {remedy}, or pass another file to -o."
         ) from error
@@ -140,9 +140,9 @@ def _write_npz(path: Path, embeddings: Embeddings) -> None:
 
 
 def _write_arrays(file: Any, embeddings: Embeddings) -> None:
-    # a unicode array rather than objects, which only pickle could write and read
+    # a unicode array, because an object array needs pickle
     names = np.array(embeddings.names, dtype=np.str_)
-    # not numpy.savez: before 2.2 it leaves an archive open that it could not write
+    # not numpy.savez, because before numpy 2.2 it leaves the archive open after an error
     with zipfile.ZipFile(file, "w") as archive:
         for name, array in {"names": names, "embeddings": embeddings.vectors}.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
@@ -154,7 +154,7 @@ def _write_parquet(path: Path, embeddings: Embeddings) -> None:
     columns = {"name": pa.array(embeddings.names, pa.string())}
     for feature, column in zip(embeddings.features, embeddings.vectors.T, strict=True):
         columns[feature] = pa.array(np.ascontiguousarray(column))
-    # dictionaries pay where values repeat
+    # dictionary encoding helps only if values repeat
     parquet.write_table(pa.table(columns), str(path), use_dictionary=False)
 
 
@@ -168,7 +168,7 @@ def _write_hdf5(path: Path, embeddings: Embeddings) -> None:
             file.attrs["model"] = embeddings.model
             file.attrs["layer"] = list(embeddings.layers)
             file.attrs["pooling"] = list(embeddings.poolings)
-    except RuntimeError as error:  # where the disk is full, this is how the library says it
+    except RuntimeError as error:  # h5py raises RuntimeError when the disk is full
         raise OSError(str(error)) from error
 
 

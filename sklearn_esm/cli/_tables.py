@@ -1,4 +1,4 @@
-"""What the commands print about models, sizes and caches; and how sizes are written."""
+"""Print the table of models, and parse sizes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.filesize import decimal
 from rich.table import Table
 
 from sklearn_esm._checkpoints._catalog import BUNDLED_MODEL, CATALOG
@@ -19,17 +20,17 @@ _UNITS = {"b": 1} | {
     for unit, base in (("b", 1000), ("ib", 1024))
 }
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) *([a-z]*)", re.IGNORECASE)
-_BUNDLED_FACTS = (6, 128, 1_200_000)  # layers, width, parameters; it is no published model
-_WIDTH = 100  # of a table that goes to a file or a pipe
+_BUNDLED_FACTS = (6, 128, 1_200_000)  # layers, width, parameters
+_WIDTH = 100  # of a table in a file or a pipe
 
 
 def parse_size(text: str) -> int:
-    """Read a number of bytes such as ``500MB``, ``2GiB`` or ``1000``.
+    """Return the number of bytes in a text such as ``500MB``, ``2GiB`` or ``1000``.
 
     Raises
     ------
     ValueError
-        For anything else; a bare ``G`` may mean two things.
+        If the text has another form. A bare ``G`` is ambiguous.
 
     Examples
     --------
@@ -39,29 +40,14 @@ def parse_size(text: str) -> int:
     found = _SIZE.fullmatch(text.strip())
     unit = (found[2] or "b").lower() if found else ""
     if found is None or unit not in _UNITS:
-        raise ValueError(f"{text!r} is no size. Pass bytes, or a number with a unit: 500MB, 2GiB.")
+        raise ValueError(
+            f"SIZE must be a number of bytes, or have a unit such as 500MB or 2GiB; got {text!r}."
+        )
     return int(float(found[1]) * _UNITS[unit]) if "." in found[1] else int(found[1]) * _UNITS[unit]
 
 
-def size_text(size: float) -> str:
-    """Write a number of bytes for people.
-
-    Examples
-    --------
-    >>> size_text(999), size_text(31_000_000)
-    ('999 B', '29.6 MiB')
-    """
-    if size < 1024:
-        return f"{size:.0f} B"
-    for unit in ("KiB", "MiB", "GiB"):
-        size /= 1024
-        if size < 1024:
-            return f"{size:.1f} {unit}"
-    return f"{size / 1024:.1f} TiB"
-
-
 def print_models() -> None:
-    """Print a table of the models that have a name, and which of them are on this machine."""
+    """Print a table of the models with a name, and their file size if it is on this machine."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("name", no_wrap=True)
     for heading in ("layers", "width", "longest", "parameters", "on disk"):
@@ -80,5 +66,5 @@ def print_models() -> None:
 def _row(name: str, facts: tuple[int, int, int], longest: str, path: Path) -> list[str]:
     layers, width, parameters = facts
     number = f"{parameters / 1e9:g} B" if parameters >= 1e9 else f"{parameters / 1e6:g} M"
-    on_disk = size_text(path.stat().st_size) if path.is_file() else "no"
+    on_disk = decimal(path.stat().st_size) if path.is_file() else "no"
     return [name, str(layers), str(width), longest, number, on_disk]

@@ -171,7 +171,7 @@ def test_a_damaged_database_is_set_aside_with_a_warning_that_says_where(folder):
             assert len(missing(cache, VECTORS)) == 12
         assert len(caught) == 1
         assert f"{folder / DATABASE} is damaged" in str(caught[0].message)
-        assert f"set aside as {aside}," in str(caught[0].message)
+        assert f"renamed to {aside}," in str(caught[0].message)
         cache.put(VECTORS)
         assert missing(cache, VECTORS) == {}
     assert aside.read_bytes() == before

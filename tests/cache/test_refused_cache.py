@@ -64,10 +64,12 @@ def test_a_full_disk_does_not_keep_an_estimator_from_its_work(checkpoints, folde
     assert_faithful(actual, fresh)
 
 
-@pytest.mark.parametrize("message", ["locking protocol", "disk I/O error", "database is locked"])
-def test_what_the_disk_refuses_is_no_damage(folder, monkeypatch, message):
+@pytest.mark.parametrize("code", ["PROTOCOL", "IOERR", "IOERR_SHORT_READ", "BUSY", "BUSY_RECOVERY"])
+def test_what_the_disk_refuses_is_no_damage(folder, monkeypatch, code):
     def refuse(*_, **__):
-        raise sqlite3.OperationalError(message)
+        error = sqlite3.OperationalError(code)
+        error.sqlite_errorcode = getattr(sqlite3, f"SQLITE_{code}")
+        raise error
 
     put(folder, VECTORS)
     module = sys.modules[FolderCache.__module__]

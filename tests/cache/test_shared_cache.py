@@ -117,11 +117,13 @@ def test_processes_open_a_folder_at_the_same_moment(tmp_path, start):
 def test_a_database_that_another_process_is_making_is_waited_for(folder, monkeypatch):
     # by chance it happens above, once in some dozens of times; SQLite itself does not wait then
     module = sys.modules[FolderCache.__module__]
-    connect, answers = module._connect, iter(["database is locked"] * 3)
+    connect, codes = module._connect, iter([sqlite3.SQLITE_BUSY] * 3)
 
     def busy(*arguments, **options):
-        for answer in answers:
-            raise sqlite3.OperationalError(answer)
+        for code in codes:
+            error = sqlite3.OperationalError("database is locked")
+            error.sqlite_errorcode = code
+            raise error
         return connect(*arguments, **options)
 
     monkeypatch.setattr(module, "_connect", busy)

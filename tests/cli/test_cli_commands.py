@@ -7,6 +7,7 @@ import threading
 import pytest
 from command_line import MODEL, SEQUENCES, run
 from mirror import PAYLOAD, Mirror
+from rich.filesize import decimal
 
 from sklearn_esm import ESMEmbeddingTransformer, __version__
 from sklearn_esm._checkpoints._catalog import CATALOG
@@ -49,7 +50,7 @@ def test_models_lists_the_catalog():
     assert list(found) == [*CATALOG, MODEL]
     assert found["esm2_t36_3B_UR50D"] == ["36", "2560", "any", "3 B", "no"]
     assert found["esm1b_t33_650M_UR50S"] == ["33", "1280", "1,022", "650 M", "no"]
-    assert found[MODEL] == ["6", "128", "any", "1.2 M", "2.4 MiB"]
+    assert found[MODEL] == ["6", "128", "any", "1.2 M", "2.5 MB"]
 
 
 def test_models_says_what_is_on_the_disk(monkeypatch, tmp_path):
@@ -57,7 +58,7 @@ def test_models_says_what_is_on_the_disk(monkeypatch, tmp_path):
     checkpoint_folder().mkdir(parents=True)
     (checkpoint_folder() / "esm2_t6_8M_UR50D.pt").write_bytes(bytes(3000))
     (line,) = (line for line in run("models").stdout.splitlines() if "esm2_t6_8M" in line)
-    assert line.rstrip().endswith("2.9 KiB")
+    assert line.rstrip().endswith("3.0 kB")
 
 
 def test_facts_about_the_bundled_model_are_right():
@@ -99,7 +100,7 @@ def test_download_that_cannot_be(model, code, message):
 def test_cache_info_is_that_of_the_transformer(folder):
     estimator = ESMEmbeddingTransformer(MODEL, layer=[3, 6], cache=folder)
     estimator.fit_transform(SEQUENCES)
-    size = _tables.size_text(estimator.cache_info().bytes)
+    size = decimal(estimator.cache_info().bytes)
     assert run("cache", "info", folder).stdout == f"10 vectors, {size}\n"
 
 
@@ -117,7 +118,7 @@ def test_cache_prune_removes_vectors(folder):
 def test_a_cache_that_is_not_there_is_no_empty_one(tmp_path, arguments):
     result = run("cache", *arguments, tmp_path / "nowhere")
     assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr.startswith(f"Error: There is no folder {tmp_path}/nowhere.")
+    assert result.stderr.startswith(f"Error: FOLDER must exist; got {tmp_path}/nowhere.")
     assert not (tmp_path / "nowhere").exists()
 
 
@@ -151,4 +152,4 @@ def test_sizes_are_read(text, size):
 def test_what_is_no_size_is_wrong_usage(folder, text):
     result = run("cache", "prune", folder, f"--max-bytes={text}")
     assert result.exit_code == 2
-    assert "is no size. Pass bytes, or a number with a unit: 500MB, 2GiB." in result.stderr
+    assert "SIZE must be a number of bytes, or have a unit such as 500MB or 2GiB; got" in result.stderr

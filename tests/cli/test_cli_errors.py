@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from command_line import FASTA, MODEL, embed, files_in, run
+from command_line import FASTA, embed, files_in, run
 
 from sklearn_esm import ESMEmbeddingTransformer
 from sklearn_esm.cli._errors import in_options
@@ -44,8 +44,8 @@ def output(tmp_path):
         (
             ">a\nMKT\n>stop mid\nMKT*A\n",
             [],
-            "{fasta}: record 2, 'stop mid' (MKT*A) has '*' at position 3, which is no residue of "
-            f"{MODEL}. Pass --invalid 'unknown', 'mask' or 'drop' to allow it.",
+            "{fasta}: record 2, 'stop mid' (MKT*A) has '*' at position 4, which is not in ESM's "
+            "alphabet. Set --invalid 'unknown', 'mask' or 'drop' to accept it.",
         ),
         (">a\nMKT\n>\n*\n", ["--invalid", "drop"], "{fasta}: record 2, '' is missing: found *"),
         (
@@ -55,7 +55,7 @@ def output(tmp_path):
             "esm2_t6_1M_bundled; got 6. Set --overlong 'truncate' or 'window' to accept it.",
         ),
         # every shard refuses the whole file, with the number that the record has in it
-        (">a\nMKT\n>b\nM*\n", ["--shard", "1/2"], "{fasta}: record 2, 'b' (M*) has '*' at position 1"),
+        (">a\nMKT\n>b\nM*\n", ["--shard", "1/2"], "{fasta}: record 2, 'b' (M*) has '*' at position 2"),
     ],
 )
 def test_a_bad_record_is_named(fasta, output, embedded, content, options, message):
@@ -102,7 +102,7 @@ def test_offline_a_model_that_is_not_there_is_named(fasta, output):
 def test_a_device_that_is_not_there_is_named(fasta, output):
     result = embed(fasta, output, "--device", "cuda:99")
     assert result.exit_code == 1
-    assert "Leave out --device to take the best one present." in result.stderr
+    assert "Leave out --device to use the best one present." in result.stderr
 
 
 def test_memory_that_is_not_enough_is_no_traceback(fasta, output, monkeypatch):
@@ -141,17 +141,26 @@ def test_nasty_worst_case_is_refused_without_policies(output):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--layer", "last"], "--layer last is neither numbers such as 6 or 3,6, nor all."),
-        (["--layer", "3,"], "--layer 3, is neither numbers"),
-        (["--layer", "9"], "--layer 9: 9 is none of this model's layers. It has 6 blocks"),
-        (["--layer", "1,1"], "names layer 1 more than once"),
-        (["--pooling", "median"], "--pooling 'median': 'median' is unknown. Pass one of 'mean'"),
-        (["--pooling", "mean,mean"], "has 'mean' more than once"),
+        (
+            ["--layer", "last"],
+            "--layer must be one layer such as 6, several such as 3,6, or all; got last.",
+        ),
+        (["--layer", "3,"], "or all; got 3,."),
+        (
+            ["--layer", "9"],
+            "--layer must be 0 to 6, or -1 to -7 from the end, because the model has 6 blocks; got 9.",
+        ),
+        (["--layer", "1,1"], "--layer must not repeat a layer; got [1, 1]"),
+        (["--pooling", "median"], "--pooling must be 'mean', 'max', 'min', 'sum', 'std', 'bos' or"),
+        (["--pooling", "mean,mean"], "--pooling must not repeat a name"),
         (["--overlong", "cut"], "'cut'"),
         (["--invalid", "x"], "'x'"),
         (["--missing", "drop"], "'drop'"),
         (["--dtype", "float64"], "'float64'"),
-        (["--dtype", "int8", "--device", "cuda"], "--dtype 'int8' runs on processors only"),
+        (
+            ["--dtype", "int8", "--device", "cuda"],
+            "--dtype 'int8' runs on CPUs only; got --device 'cuda'.",
+        ),
         (["--device", "tpu"], "--device must be 'cpu', 'cuda', 'cuda:N' or 'mps'; got 'tpu'."),
         (["--device", "cuda:256"], "got 'cuda:256'. N must be a number from 0 to 127 without"),
         (
@@ -159,17 +168,17 @@ def test_nasty_worst_case_is_refused_without_policies(output):
             "--cache must be the path of a folder; got '~no-such-user/c' (Could not",
         ),
         (["--cache", "x" * 300], "--cache must be the path of a folder; got 'xxxxx"),
-        (["--max-length", "0"], "--max-length 0 is neither None nor a positive integer."),
-        (["--batch-tokens", "-5"], "--batch-tokens -5 is neither None nor"),
+        (["--max-length", "0"], "--max-length must be a positive integer; got 0."),
+        (["--batch-tokens", "-5"], "--batch-tokens must be a positive integer; got -5."),
         (["--batch-tokens", "many"], "'--batch-tokens'"),
         (["--jobs", "0"], "--jobs must be an integer other than 0; got 0."),
-        (["--shard", "0/4"], "--shard 0/4 is no part of a whole."),
-        (["--shard", "5/4"], "--shard 5/4 is no part of a whole."),
-        (["--shard", "1"], "--shard 1 is no part of a whole."),
+        (["--shard", "0/4"], "--shard must be I/N with I from 1 to N; got 0/4."),
+        (["--shard", "5/4"], "--shard must be I/N with I from 1 to N; got 5/4."),
+        (["--shard", "1"], "--shard must be I/N with I from 1 to N; got 1."),
         (["--model", "esm2_t6_8M_UR50S"], "Did you mean 'esm2_t6_8M_UR50D'"),
         (["--model", "esmfold_v1"], "predicts structures"),
-        (["-o", "vectors.csv"], "-o vectors.csv has none of the formats .npz, .parquet, .h5."),
-        (["-q", "-v"], "--verbose and --quiet exclude each other."),
+        (["-o", "vectors.csv"], "-o must end in one of .npz, .parquet, .h5; got vectors.csv."),
+        (["-q", "-v"], "Pass --verbose or --quiet, not both."),
         (["--colour"], "--colour"),
     ],
 )

@@ -144,9 +144,9 @@ def test_attributes_of_hdf5_say_what_was_computed(fasta, folder_of_output):
 @pytest.mark.parametrize(
     ("target", "message"),
     [
-        ("nowhere/vectors.npz", "cannot be written: No such file or directory. Make its folder first"),
+        ("nowhere/vectors.npz", "cannot be written: No such file or directory. Create the folder first"),
         ("file/vectors.npz", "cannot be written: Not a directory."),
-        ("folder.npz", "folder.npz is a folder. Pass the name of a file."),
+        ("folder.npz", "folder.npz is a folder. Pass a file to -o."),
     ],
 )
 def test_where_nothing_can_be_written_the_model_is_not_run(fasta, tmp_path, embedded, target, message):
@@ -171,7 +171,7 @@ def test_without_a_library_the_extra_is_named(fasta, tmp_path, monkeypatch, embe
 
 def test_nothing_binary_is_written_to_a_terminal(monkeypatch):
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
-    with pytest.raises(ValueError, match="redirect it to a file or a pipe"):
+    with pytest.raises(ValueError, match="Redirect it to a file or a pipe"):
         Destination("-")
 
 

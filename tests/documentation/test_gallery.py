@@ -128,8 +128,8 @@ def test_one_line_gives_the_numbers_of_fair_esms_snippet(output_of):
     differences = {what: float(worst) for what, _, _, worst in rows_of(printed, 4)}
     assert set(differences) == {"mean, last layer", "mean, middle layer", "residues, last layer"}
     assert 0 < max(differences.values()) < 1e-5
-    assert "'*' at position 8" in printed
-    assert "'-' at position 4" in printed
+    assert "'*' at position 9" in printed
+    assert "'-' at position 5" in printed
 
 
 def test_cluster_dask_embeds_once_and_ships_no_weights():

@@ -162,9 +162,9 @@ def test_the_cache_keeps_int8_and_float32_apart(checkpoints, cache):
 @pytest.mark.parametrize("device", ["cuda", "cuda:0", "mps"])
 def test_other_devices_are_refused_when_fitting(checkpoints, device):
     transformer = ESMEmbeddingTransformer(checkpoints["esm2"].path, dtype="int8", device=device)
-    with pytest.raises(ValueError, match="dtype='int8' runs on processors only") as error:
+    with pytest.raises(ValueError, match="dtype='int8' runs on CPUs only") as error:
         transformer.fit(["MKT"])
-    assert f"device is {device!r}. Pass device='cpu'" in str(error.value)
+    assert f"got device={device!r}. Pass device='cpu'" in str(error.value)
 
 
 @pytest.mark.parametrize("error", [AttributeError, NotImplementedError, RuntimeError])

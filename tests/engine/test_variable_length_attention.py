@@ -82,7 +82,7 @@ def kernel(monkeypatch):
 def states(checkpoint, sequences, layer=LAYERS, dtype="float32"):
     """Hidden states of each sequence, all of them in one batch."""
     model = PackedModel(read_checkpoint(checkpoint.path), "cpu", dtype)
-    clean = clean_sequences(sequences, invalid="error", missing="error", model="")
+    clean = clean_sequences(sequences, invalid="error", missing="error")
     order = sorted(range(len(clean)), key=lambda row: -len(clean[row]))
     groups = hidden_states(model, [clean[row] for row in order], [layer])
     found = [one.copy() for _, _, group in groups for one in group]

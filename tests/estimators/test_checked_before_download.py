@@ -19,7 +19,7 @@ ESM1V = "esm1v_t33_650M_UR90S"  # an alias
 ESM1 = "esm1_t34_670M_UR50S"
 KINDS = [ESMEmbeddingTransformer, ESMLikelihoodTransformer, ESMContactTransformer]
 LONG = "A" * 1023
-LAYERS_OF_650M = "is none of this model's layers. It has 33 blocks: pass 0 to 33, or -1 to -34"
+LAYERS_OF_650M = "must be 0 to 33, or -1 to -34 from the end, because the model has 33 blocks; got"
 
 
 @pytest.fixture(autouse=True)
@@ -49,12 +49,13 @@ def fails(residues):
     raise RuntimeError("my own mistake")
 
 
+TOO_LONG = "(AAAAAAAAAAAAAAAAA...) must have at most 1,022 residues"
 OF_ALL = [
-    (ESM2, {}, ["MKT", "MKT*"], ValueError, "Sequence 1 (MKT*) has '*' at position 3"),
+    (ESM2, {}, ["MKT", "MKT*"], ValueError, "Sequence 1 (MKT*) has '*' at position 4"),
     (ESM2, {"invalid": "drop"}, ["Q2A"], ValueError, "Sequence 0 (Q2A) looks like a mutation"),
     (ESM2, {}, ["MKT", None], ValueError, "Sequence 1 is missing: found None."),
     (ESM2, {}, np.array(["MKT", np.nan]), ValueError, "Sequence 1 is the text 'nan'"),
-    (ESM2, {}, ["MKT", 7], TypeError, "Row 1 is 7 (type int)"),
+    (ESM2, {}, ["MKT", 7], TypeError, "Row 1 must be a string; got 7 (type int)"),
     (ESM2, {}, "MKT", ValueError, "X must be a list or column of sequences; got a single str"),
     (ESM2, {}, [], ValueError, "Found array with 0 sample(s)"),
     (
@@ -69,7 +70,7 @@ OF_ALL = [
         {},
         ["MKT", LONG],
         ValueError,
-        "Sequence 1 (AAAAAAAAAAAAAAAAA...) must have at most 1,022 residues",
+        f"Sequence 1 {TOO_LONG}",
     ),
     (
         ESM1B,
@@ -78,10 +79,10 @@ OF_ALL = [
         ValueError,
         "max_length must be None or at most 1,022",
     ),
-    (ESM2, {"invalid": "x"}, ["MKT"], ValueError, "invalid='x' is unknown."),
-    (ESM2, {"missing": "x"}, ["MKT"], ValueError, "missing='x' is unknown."),
-    (ESM2, {"overlong": "x"}, ["MKT"], ValueError, "overlong='x' is unknown."),
-    (ESM2, {"dtype": "x"}, ["MKT"], ValueError, "dtype='x' is unknown."),
+    (ESM2, {"invalid": "x"}, ["MKT"], ValueError, "invalid must be"),
+    (ESM2, {"missing": "x"}, ["MKT"], ValueError, "missing must be"),
+    (ESM2, {"overlong": "x"}, ["MKT"], ValueError, "overlong must be"),
+    (ESM2, {"dtype": "x"}, ["MKT"], ValueError, "dtype must be"),
     (ESM2, {"device": "x"}, ["MKT"], ValueError, "device must be None"),
     (ESM2, {"verbose": "x"}, ["MKT"], TypeError, "verbose must be"),
     (ESM2, {"cache": "/dev/null/c"}, ["MKT"], ValueError, "cache must be"),
@@ -93,14 +94,14 @@ OF_EACH = {
             {},
             [LONG],
             ValueError,
-            "Sequence 0 (AAAAAAAAAAAAAAAAA...) must have at most 1,022 residues",
+            f"Sequence 0 {TOO_LONG}",
         ),
-        (ESM2, {"layer": 34}, ["MKT"], ValueError, f"layer=34: 34 {LAYERS_OF_650M}"),
-        (ESM2, {"layer": [0, -35]}, ["MKT"], ValueError, f"layer=[0, -35]: -35 {LAYERS_OF_650M}"),
-        (ESM2, {"layer": [33, -1]}, ["MKT"], ValueError, "layer=[33, -1] names layer 33 more than once"),
-        (ESM2, {"pooling": "avg"}, ["MKT"], ValueError, "pooling='avg': 'avg' is unknown."),
+        (ESM2, {"layer": 34}, ["MKT"], ValueError, f"layer {LAYERS_OF_650M} 34."),
+        (ESM2, {"layer": [0, -35]}, ["MKT"], ValueError, f"layer {LAYERS_OF_650M} -35."),
+        (ESM2, {"layer": [33, -1]}, ["MKT"], ValueError, "layer must not repeat a layer"),
+        (ESM2, {"pooling": "avg"}, ["MKT"], ValueError, "pooling must be None,"),
         (ESM2, {"pooling": fails}, ["MKT"], RuntimeError, "my own mistake"),
-        (ESM1, {"pooling": ["mean", "eos"]}, ["MKT"], ValueError, "pooling='eos': ESM-1 has no EOS"),
+        (ESM1, {"pooling": ["mean", "eos"]}, ["MKT"], ValueError, "pooling must not be 'eos'"),
     ],
     ESMLikelihoodTransformer: [
         (
@@ -108,16 +109,10 @@ OF_EACH = {
             {},
             [LONG],
             ValueError,
-            "Sequence 0 (AAAAAAAAAAAAAAAAA...) must have at most 1,022 residues",
+            f"Sequence 0 {TOO_LONG}",
         ),
-        (ESM2, {"method": "x"}, ["MKT"], ValueError, "method='x': 'x' is unknown."),
-        (
-            ESM2,
-            {"method": "wt-marginals"},
-            ["MKT"],
-            ValueError,
-            "method='wt-marginals' compares variant",
-        ),
+        (ESM2, {"method": "x"}, ["MKT"], ValueError, "method must be"),
+        (ESM2, {"method": "wt-marginals"}, ["MKT"], ValueError, "reference must be a sequence for"),
         (
             ESM2,
             {"reference": "MK*"},
@@ -130,7 +125,7 @@ OF_EACH = {
             {"reference": LONG},
             [LONG],
             ValueError,
-            "reference must be a sequence of residues. Sequence 0 (A",
+            "reference must be a sequence of residues.",
         ),
         (
             ESM1B,
@@ -139,7 +134,21 @@ OF_EACH = {
             ValueError,
             "max_length must be None or at most 1,022",
         ),
-        (ESM2, {}, ["MKT", "<mask>"], ValueError, "Sequence 1 is nothing but <mask>"),
+        (
+            ESM1B,
+            {"reference": LONG},
+            [LONG],
+            ValueError,
+            "reference must be a sequence of residues.",
+        ),
+        (
+            ESM1B,
+            {"reference": "A", "max_length": 1023},
+            ["A"],
+            ValueError,
+            "max_length must be None or at most 1,022",
+        ),
+        (ESM2, {}, ["MKT", "<mask>"], ValueError, "Sequence 1 has only <mask>"),
         (
             ESM2,
             {"method": "masked-marginals", "reference": "MKTA"},
@@ -152,13 +161,13 @@ OF_EACH = {
             {"method": "masked-marginals", "reference": "MKT"},
             ["M<mask>T"],
             ValueError,
-            "Sequence 0 has <mask> at position 1, and the reference has 'K'",
+            "Sequence 0 has <mask> at position 2, and the reference has 'K'",
         ),
     ],
     ESMContactTransformer: [
         (ESM1V, {}, ["MKT"], ValueError, f"model must have a contact regression; got {ESM1V}"),
-        (ESM2, {"output": "x"}, ["MKT"], ValueError, "output='x' is unknown."),
-        (ESM2, {"overlong": "window"}, ["MKT"], ValueError, "overlong='window' is unknown."),
+        (ESM2, {"output": "x"}, ["MKT"], ValueError, "output must be"),
+        (ESM2, {"overlong": "window"}, ["MKT"], ValueError, "overlong must be"),
     ],
 }
 REFUSED = [(kind, *case) for kind in KINDS for case in [*OF_ALL, *OF_EACH[kind]]]
@@ -177,20 +186,20 @@ def test_fit_refuses_before_anything_is_downloaded(
 @pytest.mark.parametrize(
     ("model", "parameters", "arguments", "message"),
     [
-        (ESM2, {}, {"X": ["MKT*"]}, "Sequence 0 (MKT*) has '*' at position 3"),
-        (ESM1B, {}, {"X": [LONG]}, "Sequence 0 (AAAAAAAAAAAAAAAAA...) must have at most 1,022 residues"),
+        (ESM2, {}, {"X": ["MKT*"]}, "Sequence 0 (MKT*) has '*' at position 4"),
+        (ESM1B, {}, {"X": [LONG]}, f"Sequence 0 {TOO_LONG}"),
         (
             ESM1B,
             {"max_length": 1023},
             {},
-            "max_length must be None or at most 1,022, the limit of esm1b",
+            "max_length must be None or at most 1,022",
         ),
-        (ESM2, {}, {"layers": 34}, f"layer=34: 34 {LAYERS_OF_650M}"),
-        (ESM2, {}, {"poolings": ["mean", "avg"]}, "pooling=['mean', 'avg']: 'avg' is unknown."),
-        (ESM1, {}, {"poolings": "eos"}, "pooling='eos': ESM-1 has no EOS"),
+        (ESM2, {}, {"layers": 34}, f"layer {LAYERS_OF_650M} 34."),
+        (ESM2, {}, {"poolings": ["mean", "avg"]}, "pooling must be None,"),
+        (ESM1, {}, {"poolings": "eos"}, "pooling must not be 'eos'"),
         (ESM2, {"cache": None}, {}, "precompute must have a cache"),
         (ESM2, {"pooling": fails}, {}, "precompute must have a cache"),
-        (ESM2, {"dtype": "x"}, {}, "dtype='x' is unknown."),
+        (ESM2, {"dtype": "x"}, {}, "dtype must be"),
     ],
 )
 def test_precompute_refuses_before_anything_is_downloaded(mirror, model, parameters, arguments, message):
@@ -236,7 +245,7 @@ def command():
 @pytest.mark.parametrize(
     ("options", "sequence", "code", "message"),
     [
-        ([], "MKT*", 1, "{fasta}: record 2, 'b' (MKT*) has '*' at position 3"),
+        ([], "MKT*", 1, "{fasta}: record 2, 'b' (MKT*) has '*' at position 4"),
         ([], "Q2A", 1, "{fasta}: record 2, 'b' (Q2A) looks like a mutation"),
         (
             ["--max-length", "5"],
@@ -251,9 +260,9 @@ def command():
             "{fasta}: record 2, 'b' (AAAAAAAAAAAAAAAAA...) must have at most 1,022 residues",
         ),
         (["--model", ESM1B, "--max-length", "1023"], "A", 2, "--max-length must be at most 1,022"),
-        (["--layer", "34"], "MKT", 2, f"--layer 34: 34 {LAYERS_OF_650M}"),
-        (["--pooling", "avg"], "MKT", 2, "--pooling 'avg': 'avg' is unknown."),
-        (["--model", ESM1, "--pooling", "eos"], "MKT", 2, "--pooling 'eos': ESM-1 has no EOS"),
+        (["--layer", "34"], "MKT", 2, f"--layer {LAYERS_OF_650M} 34."),
+        (["--pooling", "avg"], "MKT", 2, "--pooling must be 'mean',"),
+        (["--model", ESM1, "--pooling", "eos"], "MKT", 2, "--pooling must not be 'eos', because"),
     ],
 )
 def test_the_command_line_refuses_before_anything_is_downloaded(
@@ -298,9 +307,9 @@ def test_the_limit_is_in_the_end_that_of_the_file(small, kind):
 
 def test_the_layers_are_in_the_end_those_of_the_file(small):
     assert ESMEmbeddingTransformer(small, layer=-1).fit(["MKT"]).layers_ == [3]
-    with pytest.raises(ValueError, match=r"^layer=4: 4 is none of this model's layers. It has 3 blocks"):
+    with pytest.raises(ValueError, match=r"^layer must be 0 to 3, .* the model has 3 blocks; got 4"):
         ESMEmbeddingTransformer(small, layer=4).fit(["MKT"])
-    with pytest.raises(ValueError, match=r"^layer=4: 4 is none of this model's layers. It has 3 blocks"):
+    with pytest.raises(ValueError, match=r"^layer must be 0 to 3, .* the model has 3 blocks; got 4"):
         ESMEmbeddingTransformer(small).precompute(["MKT"], layers=4)
 
 

@@ -59,7 +59,7 @@ def embed(checkpoint, sequences, **parameters):
 def test_every_token_of_every_layer_equals_fair_esm(checkpoints, family, layer):
     checkpoint = checkpoints[family]
     model = PackedModel(read_checkpoint(checkpoint.path), "cpu", "float32")
-    clean = clean_sequences(SEQUENCES, invalid="error", missing="error", model="")
+    clean = clean_sequences(SEQUENCES, invalid="error", missing="error")
     expected = fair_esm_states(checkpoint, SEQUENCES, layer)
     row = 0
     for _, first, group in hidden_states(model, clean, [layer]):
@@ -211,7 +211,7 @@ def test_repeated_sequences_keep_their_rows(checkpoints):
 def test_token_ids_are_those_of_fair_esm(checkpoints, family):
     _, converter = fair_esm(checkpoints[family])
     architecture = read_checkpoint(checkpoints[family].path).architecture
-    clean = clean_sequences(SEQUENCES, invalid="error", missing="error", model="")
+    clean = clean_sequences(SEQUENCES, invalid="error", missing="error")
     expected = [converter([("", sequence)])[2][0] for sequence in SEQUENCES]
     tokens = tokens_module.tokenise(clean, architecture)
     assert_array_equal(tokens.ids, torch.cat(expected))

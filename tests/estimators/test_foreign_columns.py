@@ -13,7 +13,7 @@ SEQUENCES = ["MKTAYIAKQR", "GIGKFLHSAKKF", "MKTAYIAKQR", "A"]
 
 
 def clean(X, missing="error"):
-    return clean_sequences(X, invalid="error", missing=missing, model="esm2")
+    return clean_sequences(X, invalid="error", missing=missing)
 
 
 # Data sets of Hugging Face

@@ -157,13 +157,13 @@ def test_a_mask_is_context_and_not_scored(checkpoint):
 def test_nothing_but_masks_is_refused_with_its_row(checkpoint, method):
     scorer = ESMLikelihoodTransformer(checkpoint.path, method=method)
     for call in (scorer.fit, scorer.fit(["A"]).transform):
-        with pytest.raises(ValueError, match="Sequence 2 is nothing but <mask>") as error:
+        with pytest.raises(ValueError, match="Sequence 2 has only <mask>") as error:
             call(["MKT", "A<mask>", "<mask><mask>"])
-        assert "a <mask> is not scored. Remove it, or pass invalid='unknown'" in str(error.value)
+        assert "which has no score. Remove the row, or set invalid='unknown'" in str(error.value)
 
 
 def test_masks_made_of_invalid_characters_are_refused_too(checkpoint):
-    with pytest.raises(ValueError, match="Sequence 0 is nothing but <mask>"):
+    with pytest.raises(ValueError, match="Sequence 0 has only <mask>"):
         score(checkpoint, ["**", "MKT"], invalid="mask")
 
 

@@ -150,29 +150,35 @@ def test_truncate_cuts_the_reference_too(checkpoints):
 # methods and references that cannot be used
 
 REFUSED = [
-    ({"method": "perplexity"}, "'perplexity' is unknown. Pass one of 'pseudo-perplexity', "),
-    ({"method": ["log-likelihood", 3]}, "3 is unknown. Pass one of "),
-    ({"method": None}, "None is unknown. Pass one of "),
-    ({"method": []}, "method is an empty list. Pass at least one method."),
-    ({"method": ["log-likelihood"] * 2}, "has 'log-likelihood' more than once."),
+    ({"method": "perplexity"}, "method must be 'pseudo-perplexity', "),
+    (
+        {"method": ["log-likelihood", 3]},
+        "'masked-marginals' or 'wt-marginals', or a list of these; got 3.",
+    ),
+    ({"method": None}, "or a list of these; got None."),
+    ({"method": []}, "method must not be empty; got []. Pass at least one method."),
+    ({"method": ["log-likelihood"] * 2}, "method must not repeat a name; got "),
     *(
-        ({"method": ["log-likelihood", one]}, f"method={one!r} compares variants with a reference")
+        (
+            {"method": ["log-likelihood", one]},
+            f"reference must be a sequence for method={one!r}; got None.",
+        )
         for one in MARGINALS
     ),
     (
         {"method": "wt-marginals", "reference": "MK*A"},
-        "reference must be a sequence of residues. Sequence 0 (MK*A) has '*' at position 2",
+        "reference must be a sequence of residues. Sequence 0 (MK*A) has '*' at position 3, which",
     ),
     ({"method": "wt-marginals", "reference": ""}, "reference must be a sequence of residues. "),
     (
         {"method": "wt-marginals", "reference": "", "missing": "nan"},
         "reference must not be empty. Set it to the wild-type sequence, or to None.",
     ),
-    ({"overlong": "cut"}, "overlong='cut' is unknown"),
-    ({"invalid": "ignore"}, "invalid='ignore' is unknown"),
-    ({"missing": "skip"}, "missing='skip' is unknown"),
-    ({"max_length": 0}, "max_length=0 is neither None nor a positive integer"),
-    ({"batch_tokens": 1.5}, "batch_tokens=1.5 is neither None nor a positive integer"),
+    ({"overlong": "cut"}, "overlong must be 'error', 'truncate' or 'window'; got 'cut'."),
+    ({"invalid": "ignore"}, "invalid must be 'error', 'unknown', 'mask' or 'drop'; got 'ignore'."),
+    ({"missing": "skip"}, "missing must be 'error' or 'nan'; got 'skip'."),
+    ({"max_length": 0}, "max_length must be None or a positive integer; got 0."),
+    ({"batch_tokens": 1.5}, "batch_tokens must be None or a positive integer; got 1.5."),
 ]
 
 
@@ -183,7 +189,7 @@ def test_parameters_are_refused_when_fitting(checkpoint, parameters, message):
 
 
 def test_a_reference_of_another_kind_is_refused(checkpoint):
-    with pytest.raises(TypeError, match=r"^reference must be a sequence of residues\. .*no sequence"):
+    with pytest.raises(TypeError, match=r"^reference must be a sequence .*must be a string; got 7"):
         scorer(checkpoint, method="wt-marginals", reference=7).fit(["MKTA"])
 
 
@@ -202,14 +208,14 @@ def test_a_variant_of_another_length_is_refused_with_its_row(checkpoint, method)
 @pytest.mark.parametrize(
     ("reference", "variant", "what"),
     [
-        ("MKTAY", "MK<mask>AY", "Sequence 1 has <mask> at position 2, and the reference has 'T'"),
-        ("MK<mask>AY", "MKTAY", "Sequence 1 has 'T' at position 2, and the reference has <mask>"),
+        ("MKTAY", "MK<mask>AY", "Sequence 1 has <mask> at position 3, and the reference has 'T'"),
+        ("MK<mask>AY", "MKTAY", "Sequence 1 has 'T' at position 3, and the reference has <mask>"),
     ],
 )
 def test_a_mask_on_one_side_is_refused_with_its_place(checkpoint, reference, variant, what):
     fitted = scorer(checkpoint, method="masked-marginals", reference=reference).fit([reference])
     for call in (fitted.transform, fitted.fit):
-        with pytest.raises(ValueError, match=re.escape(f"{what}: there is no likelihood of <mask>")):
+        with pytest.raises(ValueError, match=re.escape(f"{what}. <mask> has no likelihood: use")):
             call([reference, variant])
 
 

@@ -19,7 +19,7 @@ each_missing = pytest.mark.parametrize("missing", MISSING)
 
 
 def clean(X, invalid="error", missing="error"):
-    return clean_sequences(X, invalid=invalid, missing=missing, model="esm2")
+    return clean_sequences(X, invalid=invalid, missing=missing)
 
 
 # Mutations
@@ -179,8 +179,8 @@ def test_a_missing_value_that_became_text_is_refused_whatever_the_policies_are(t
         clean(["MKT", text], invalid, missing)
     peptide = "" if text == "<NA>" else f" If it is a peptide, write {text.upper()!r}."
     assert str(error.value) == (
-        f"Sequence 1 is the text {text!r}: a missing value was turned into text. Pass None for it, "
-        f"which arrays and columns of dtype=object keep.{peptide}"
+        f"Sequence 1 is the text {text!r}: a missing value was turned into text. Pass None instead, "
+        f"in an array or column of dtype=object.{peptide}"
     )
 
 

@@ -29,47 +29,55 @@ def embed(path, sequences=SEQUENCES, **parameters):
 
 # wrong ones
 
-LAYERS_OF_THREE = "It has 3 blocks: pass 0 to 3, or -1 to -4 from the end."
-NO_LAYER = "is neither an integer, a list of them, nor 'all'."
-POOLINGS = "Pass one of 'mean', 'max', 'min', 'sum', 'std', 'bos', 'eos', a function, a list of them"
-DTYPES = "Pass one of 'float32', 'bfloat16', 'float16', 'int8'."
-PROCESSORS = "dtype='int8' runs on processors only, and device is"
-NO_COUNT = "is neither None nor a positive integer."
+LAYERS_OF_THREE = "layer must be 0 to 3, or -1 to -4 from the end, because the model has 3 blocks; got"
+LAYER = "layer must be an integer, a list of integers or 'all'; got"
+POOLINGS = (
+    "pooling must be None, a callable, 'mean', 'max', 'min', 'sum', 'std', 'bos' or 'eos', or a list of "
+    "these; got"
+)
+CPUS = "dtype='int8' runs on CPUs only; got device="
 
 
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"layer": 4}, f"layer=4: 4 is none of this model's layers. {LAYERS_OF_THREE}"),
-        ({"layer": -5}, f"layer=-5: -5 is none of this model's layers. {LAYERS_OF_THREE}"),
-        ({"layer": [0, 7]}, f"layer=[0, 7]: 7 is none of this model's layers. {LAYERS_OF_THREE}"),
-        ({"layer": [True]}, f"layer=[True]: True is none of this model's layers. {LAYERS_OF_THREE}"),
-        ({"layer": [1, 1]}, "layer=[1, 1] names layer 1 more than once."),
-        ({"layer": [-1, 3]}, "layer=[-1, 3] names layer 3 more than once."),
-        ({"layer": "first"}, f"layer='first' {NO_LAYER}"),
-        ({"layer": True}, f"layer=True {NO_LAYER}"),
-        ({"layer": 1.0}, f"layer=1.0 {NO_LAYER}"),
-        ({"layer": []}, f"layer=[] {NO_LAYER}"),
-        ({"layer": None}, f"layer=None {NO_LAYER}"),
-        ({"pooling": "avg"}, f"pooling='avg': 'avg' is unknown. {POOLINGS}"),
-        ({"pooling": ["max", "avg"]}, f"pooling=['max', 'avg']: 'avg' is unknown. {POOLINGS}"),
-        ({"pooling": ["max", None]}, f"pooling=['max', None]: None is unknown. {POOLINGS}"),
-        ({"pooling": 3}, f"pooling=3: 3 is unknown. {POOLINGS}"),
-        ({"pooling": []}, "pooling is an empty list. Pass None for the states of the residues."),
-        ({"pooling": ["max", "max"]}, "pooling=['max', 'max'] has 'max' more than once"),
-        ({"batch_tokens": 0}, f"batch_tokens=0 {NO_COUNT}"),
-        ({"batch_tokens": True}, f"batch_tokens=True {NO_COUNT}"),
-        ({"max_length": 0}, f"max_length=0 {NO_COUNT}"),
-        ({"max_length": -3}, f"max_length=-3 {NO_COUNT}"),
-        ({"max_length": 10.0}, f"max_length=10.0 {NO_COUNT}"),
-        ({"dtype": "int4"}, f"dtype='int4' is unknown. {DTYPES}"),
-        ({"dtype": "int8", "device": "cuda:1"}, f"{PROCESSORS} 'cuda:1'. Pass device='cpu', or dtype="),
-        ({"dtype": "int8", "device": "mps"}, f"{PROCESSORS} 'mps'. Pass device='cpu', or dtype="),
-        ({"overlong": "cut"}, "overlong='cut' is unknown. Pass one of 'error', 'truncate', 'window'."),
-        ({"invalid": "X"}, "invalid='X' is unknown. Pass one of 'error', 'unknown', 'mask', 'drop'."),
-        ({"missing": "drop"}, "missing='drop' is unknown. Pass one of 'error', 'nan'."),
-        ({"missing": np.nan}, "missing=nan is unknown. Pass one of 'error', 'nan'."),
-        ({"cache": ""}, "cache='' names no folder. Pass 'memory', None, or the path of a folder."),
+        ({"layer": 4}, f"{LAYERS_OF_THREE} 4."),
+        ({"layer": -5}, f"{LAYERS_OF_THREE} -5."),
+        ({"layer": [0, 7]}, f"{LAYERS_OF_THREE} 7."),
+        ({"layer": [True]}, f"{LAYERS_OF_THREE} True."),
+        ({"layer": [1, 1]}, "layer must not repeat a layer; got [1, 1], which repeats 1."),
+        ({"layer": [-1, 3]}, "layer must not repeat a layer; got [-1, 3], which repeats 3."),
+        ({"layer": "first"}, f"{LAYER} 'first'."),
+        ({"layer": True}, f"{LAYER} True."),
+        ({"layer": 1.0}, f"{LAYER} 1.0."),
+        ({"layer": []}, f"{LAYER} []."),
+        ({"layer": None}, f"{LAYER} None."),
+        ({"pooling": "avg"}, f"{POOLINGS} 'avg'."),
+        ({"pooling": ["max", "avg"]}, f"{POOLINGS} 'avg'."),
+        ({"pooling": ["max", None]}, f"{POOLINGS} None."),
+        ({"pooling": 3}, f"{POOLINGS} 3."),
+        ({"pooling": []}, "pooling must not be empty; got []. Pass None for the states of residues."),
+        (
+            {"pooling": ["max", "max"]},
+            "pooling must not repeat a name, because features are named by it; got ['max', 'max'], "
+            "which repeats 'max'.",
+        ),
+        ({"batch_tokens": 0}, "batch_tokens must be None or a positive integer; got 0."),
+        ({"batch_tokens": True}, "batch_tokens must be None or a positive integer; got True."),
+        ({"max_length": 0}, "max_length must be None or a positive integer; got 0."),
+        ({"max_length": -3}, "max_length must be None or a positive integer; got -3."),
+        ({"max_length": 10.0}, "max_length must be None or a positive integer; got 10.0."),
+        (
+            {"dtype": "int4"},
+            "dtype must be 'float32', 'bfloat16', 'float16' or 'int8'; got 'int4'.",
+        ),
+        ({"dtype": "int8", "device": "cuda:1"}, f"{CPUS}'cuda:1'. Pass device='cpu', or dtype="),
+        ({"dtype": "int8", "device": "mps"}, f"{CPUS}'mps'. Pass device='cpu', or dtype="),
+        ({"overlong": "cut"}, "overlong must be 'error', 'truncate' or 'window'; got 'cut'."),
+        ({"invalid": "X"}, "invalid must be 'error', 'unknown', 'mask' or 'drop'; got 'X'."),
+        ({"missing": "drop"}, "missing must be 'error' or 'nan'; got 'drop'."),
+        ({"missing": np.nan}, "missing must be 'error' or 'nan'; got nan."),
+        ({"cache": ""}, "cache must be None, 'memory' or the path of a folder; got ''."),
     ],
     ids=lambda value: str(value) if isinstance(value, dict) else "",
 )
@@ -84,12 +92,12 @@ def test_a_wrong_parameter_is_refused_when_fitting(checkpoints, parameters, mess
 def test_a_model_that_is_no_name_is_refused(model):
     with pytest.raises(TypeError, match=r"Pass a model's name, or the path of a \.pt") as error:
         ESMEmbeddingTransformer(model).fit(["MKT"])
-    assert str(error.value).startswith(f"model={model!r} is a {type(model).__name__}. ")
+    assert str(error.value).startswith(f"model must be a str or path-like; got {model!r}. ")
 
 
 @pytest.mark.parametrize("cache", [3, False, ["memory"]])
 def test_a_cache_that_is_no_folder_is_refused(checkpoints, cache):
-    message = f"cache={cache!r} is a {type(cache).__name__}. Pass 'memory', None, or the path"
+    message = f"cache must be None, 'memory' or the path of a folder; got {cache!r}."
     with pytest.raises(TypeError, match=re.escape(message)):
         ESMEmbeddingTransformer(checkpoints["esm2"].path, cache=cache).fit(["MKT"])
 
@@ -102,14 +110,14 @@ def test_a_missing_checkpoint_is_named_when_fitting(tmp_path):
 
 @pytest.mark.parametrize("pooling", ["eos", ["mean", "eos"]])
 def test_esm1_has_no_eos_to_pool(checkpoints, pooling):
-    with pytest.raises(ValueError, match="pooling='eos': ESM-1 has no EOS token") as error:
+    with pytest.raises(ValueError, match="pooling must not be 'eos', because ESM-1 has no") as error:
         embed(checkpoints["esm1"].path, pooling=pooling)
     assert "Pass 'bos' or 'mean'." in str(error.value)
 
 
 def test_a_parameter_set_wrong_after_fit_is_refused(checkpoints):
     transformer = ESMEmbeddingTransformer(checkpoints["esm2"].path).fit(["MKT"])
-    with pytest.raises(ValueError, match="dtype='int4' is unknown"):
+    with pytest.raises(ValueError, match=r"dtype must be .* got 'int4'"):
         transformer.set_params(dtype="int4").transform(["MKT"])
 
 
@@ -177,7 +185,7 @@ def test_an_overflow_of_float16_names_the_sequence_and_the_way_out(immense, pool
         embed(immense, SEQUENCES[:2], dtype="float16", layer=[0, 1], pooling=pooling)
     assert str(error.value) == (
         "The states of MKTAYIAKQRQISFVKS... (37 residues) at layer 1 are not finite in float16. "
-        "Pass dtype='bfloat16' or 'float32', which reach further."
+        "Set dtype='bfloat16' or 'float32', which have a larger range."
     )
 
 
@@ -283,10 +291,10 @@ def test_precompute_refuses_where_nothing_would_be_kept(checkpoints, parameters,
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"layers": 4}, "4 is none of this model's layers"),
-        ({"layers": "most"}, "layer='most' is neither"),
-        ({"poolings": "avg"}, "'avg' is unknown"),
-        ({"poolings": []}, "pooling is an empty list"),
+        ({"layers": 4}, "layer must be 0 to 3, .* got 4"),
+        ({"layers": "most"}, "layer must be .* got 'most'"),
+        ({"poolings": "avg"}, "pooling must be .* got 'avg'"),
+        ({"poolings": []}, "pooling must not be empty"),
     ],
 )
 def test_precompute_refuses_wrong_layers_and_poolings(checkpoints, arguments, message):
@@ -299,7 +307,7 @@ def test_precompute_warns_where_the_memory_cache_is_too_small(checkpoints, monke
     needed = 4 * len(SEQUENCES) * (LAYERS + 1) * 2 * 32
     monkeypatch.setattr(_embedding, "MEMORY_CACHE_BYTES", needed - 1)
     with pytest.warns(
-        UserWarning, match="Pass a folder as cache, or precompute fewer layers or poolings at a time"
+        UserWarning, match="Set cache to a folder, or precompute fewer layers or poolings"
     ) as warned:
         transformer.precompute(SEQUENCES, poolings=["mean", "max"])
     assert Path(warned[0].filename) == Path(__file__)
@@ -310,5 +318,7 @@ def test_precompute_warns_where_the_memory_cache_is_too_small(checkpoints, monke
 @pytest.mark.parametrize("cache", ["memory", None])
 def test_no_cache_can_be_pruned_to_less_than_nothing(checkpoints, cache):
     transformer = ESMEmbeddingTransformer(checkpoints["esm2"].path, cache=cache)
-    with pytest.raises(ValueError, match=r"max_bytes=-1 is negative\. Pass 0 to remove every vector\."):
+    with pytest.raises(
+        ValueError, match=r"max_bytes must be at least 0; got -1\. Set 0 to remove every vector\."
+    ):
         transformer.prune_cache(-1)

@@ -79,8 +79,8 @@ def test_an_invalid_character_is_refused_with_its_place(checkpoint, name, method
     with pytest.raises(ValueError, match="Sequence 1 ") as error:
         getattr(transformer, method)(["MKT", "GLD-ALQITV"])
     assert str(error.value) == (
-        "Sequence 1 (GLD-ALQITV) has '-' at position 3, which is no residue of esm2. "
-        "Pass invalid='unknown', 'mask' or 'drop' to allow it."
+        "Sequence 1 (GLD-ALQITV) has '-' at position 4, which is not in ESM's alphabet. "
+        "Set invalid='unknown', 'mask' or 'drop' to accept it."
     )
 
 
@@ -171,7 +171,7 @@ def test_a_missing_row_is_refused_with_its_number(checkpoint, name, method, noth
     with pytest.raises(ValueError, match="Sequence 1 is missing") as error:
         getattr(transformer, method)(["MKT", nothing])
     assert str(error.value) == (
-        f"Sequence 1 is missing: found {found}. Pass missing='nan' for a row of NaN, or remove the row."
+        f"Sequence 1 is missing: found {found}. Set missing='nan' for a row of NaN, or remove the row."
     )
 
 

@@ -125,7 +125,9 @@ def test_a_cache_in_bytes_is_refused(tmp_path):
             return b"/tmp"
 
     for cache in (b"/tmp", Place()):
-        with pytest.raises(TypeError, match=r"^cache=.* Pass 'memory', None, or the path of a folder"):
+        with pytest.raises(
+            TypeError, match=r"^cache must be None, 'memory' or the path of a folder; got "
+        ):
             ESMEmbeddingTransformer(MODEL, cache=cache).fit(["MKT"])
 
 

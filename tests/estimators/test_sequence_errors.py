@@ -13,7 +13,7 @@ MODEL = "esm2_t6_1M_bundled"
 
 
 def clean(X, invalid="error", missing="error"):
-    return clean_sequences(X, invalid=invalid, missing=missing, model=MODEL)
+    return clean_sequences(X, invalid=invalid, missing=missing)
 
 
 # The row
@@ -22,10 +22,10 @@ def clean(X, invalid="error", missing="error"):
 @pytest.mark.parametrize(
     ("item", "message"),
     [
-        ("MK*T", "Sequence 2 (MK*T) has '*' at position 2"),
+        ("MK*T", "Sequence 2 (MK*T) has '*' at position 3"),
         (None, "Sequence 2 is missing: found None."),
         ("", "Sequence 2 is missing: found ''."),
-        (["M", "K"], "Row 2 is a list of 2 items"),
+        (["M", "K"], "Row 2 must be one sequence; got a list of 2 items"),
     ],
     ids=repr,
 )
@@ -40,7 +40,9 @@ def test_the_error_of_a_row_carries_its_number(item, message):
 def test_a_biopython_sequence_without_content_carries_its_row():
     Seq = pytest.importorskip("Bio.Seq")
     for row in (Seq.Seq(None, length=3), ("label", Seq.Seq(None, length=3))):
-        with pytest.raises(SequenceError, match=r"^Row 1 is .*a Biopython Seq without content") as error:
+        with pytest.raises(
+            SequenceError, match=r"^Row 1 .*must be a Biopython Seq with content"
+        ) as error:
             clean(["MKT", row])
         assert error.value.row == 1
 
@@ -49,7 +51,7 @@ def test_a_biopython_sequence_without_content_carries_its_row():
     ("estimator", "X", "message"),
     [
         (ESMEmbeddingTransformer(MODEL, max_length=3), ["MKT", "MKTA"], "Sequence 1 (MKTA) has 4 resid"),
-        (ESMLikelihoodTransformer(MODEL), ["MKT", "<mask>"], "Sequence 1 is nothing but <mask>"),
+        (ESMLikelihoodTransformer(MODEL), ["MKT", "<mask>"], "Sequence 1 has only <mask>"),
         (
             ESMLikelihoodTransformer(MODEL, method="wt-marginals", reference=REFERENCE),
             [REFERENCE, "MKT"],
@@ -58,7 +60,7 @@ def test_a_biopython_sequence_without_content_carries_its_row():
         (
             ESMLikelihoodTransformer(MODEL, method="wt-marginals", reference="MKT"),
             ["MKT", "M<mask>T"],
-            "Sequence 1 has <mask> at position 1, and the reference has 'K'",
+            "Sequence 1 has <mask> at position 2, and the reference has 'K'",
         ),
     ],
     ids=["overlong", "nothing but mask", "another length", "mask"],

@@ -14,7 +14,7 @@ WITH_GAP = ["MKT", None, "GIG"]
 
 
 def clean(X, invalid="error", missing="error"):
-    return clean_sequences(X, invalid=invalid, missing=missing, model=MODEL)
+    return clean_sequences(X, invalid=invalid, missing=missing)
 
 
 # Input forms
@@ -121,7 +121,7 @@ def test_biopython():
             match=r"X must be a list or column of sequences; got a single .*\. Pass \[sequence\]",
         ):
             clean(alone)
-    with pytest.raises(ValueError, match="Row 1 is a Biopython Seq without content"):
+    with pytest.raises(ValueError, match="Row 1 must be a Biopython Seq with content"):
         clean(["MKT", Seq.Seq(None, length=10)])
 
 
@@ -198,25 +198,25 @@ def test_every_estimator_takes_every_form(case, checkpoint, form):
         (np.full((1, 12), "A"), ValueError, "got 12 columns (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, ...)"),
         (np.full((2, 1, 1), "A"), ValueError, "Found array with dim 3 (shape=(2, 1, 1))"),
         (np.array("MKT"), ValueError, "Found array with dim 0"),
-        (["MKT", b"MKT"], TypeError, "Row 1 is bytes, not text: decode it first"),
-        (np.array([b"MKT"]), TypeError, "Row 0 is bytes, not text: decode it first"),
+        (["MKT", b"MKT"], TypeError, "Row 1 must be a string; got bytes. Decode it"),
+        (np.array([b"MKT"]), TypeError, "Row 0 must be a string; got bytes. Decode it"),
         (
             ["MKT", 7],
             TypeError,
-            "Row 1 is 7 (type int), which is no sequence. Pass strings such as",
+            "Row 1 must be a string; got 7 (type int). Pass strings such as",
         ),
-        (np.array([[1.5]]), TypeError, "Row 0 is 1.5 (type float), which is no sequence."),
-        (["MKT", {"s": "MKT"}], TypeError, "Row 1 is {'s': 'MKT'} (type dict), which is no"),
-        ([True], TypeError, "Row 0 is True (type bool)"),
+        (np.array([[1.5]]), TypeError, "Row 0 must be a string; got 1.5 (type float)."),
+        (["MKT", {"s": "MKT"}], TypeError, "Row 1 must be a string; got {'s': 'MKT'} (type dict)"),
+        ([True], TypeError, "Row 0 must be a string; got True (type bool)"),
         (
             [("p", "MKT"), ("p", 7)],
             TypeError,
-            "Row 1 is a pair (label, sequence), and its sequence",
+            "Row 1 is a pair (label, sequence), whose sequence must be a string; got 7",
         ),
-        ([("p", ["MKT"])], TypeError, "and its sequence is ['MKT'] (type list), which is no"),
-        ([["MKT"], ["M", "K", "T"]], ValueError, "Row 1 is a list of 3 items, and one sequence is"),
-        ([["p", "MKT"]], ValueError, "write labelled sequences as tuples, (label, sequence)"),
-        ([[]], ValueError, "Row 0 is a list of 0 items"),
+        ([("p", ["MKT"])], TypeError, "whose sequence must be a string; got ['MKT'] (type list)"),
+        ([["MKT"], ["M", "K", "T"]], ValueError, "Row 1 must be one sequence; got a list of 3 items"),
+        ([["p", "MKT"]], ValueError, "write labelled sequences as tuples (label, sequence)"),
+        ([[]], ValueError, "Row 0 must be one sequence; got a list of 0 items"),
     ],
     ids=lambda value: re.sub(" at 0x[0-9a-f]+", "", str(value)),  # where an object lies is chance
 )
@@ -239,18 +239,15 @@ def test_pandas_frames_without_exactly_one_column_are_refused():
         clean(pd.DataFrame(index=range(3)))
     with pytest.raises(ValueError, match=r"0 sample\(s\) \(shape=\(0, 1\)\) while a minimum of 1"):
         clean(pd.DataFrame({"seq": []}))
-    with pytest.raises(TypeError, match=r"Row 0 is 0\.5 \(type float\)"):
+    with pytest.raises(TypeError, match=r"Row 0 must be a string; got 0\.5 \(type float\)"):
         clean(pd.Series([0.5]))
 
 
 @pytest.mark.parametrize(
     ("policies", "message"),
     [
-        (
-            {"invalid": "ignore"},
-            "invalid='ignore' is unknown. Pass one of 'error', 'unknown', 'mask'",
-        ),
-        ({"missing": "NaN"}, "missing='NaN' is unknown. Pass one of 'error', 'nan'."),
+        ({"invalid": "ignore"}, "invalid must be 'error', 'unknown', 'mask' or 'drop'; got 'ignore'."),
+        ({"missing": "NaN"}, "missing must be 'error' or 'nan'; got 'NaN'."),
     ],
 )
 def test_unknown_policy_is_refused(policies, message):

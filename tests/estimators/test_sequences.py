@@ -16,7 +16,7 @@ SPECIAL_TOKENS = ["<cls>", "<eos>", "<pad>", "<unk>", "<sep>", *(f"<null_{i}>" f
 
 
 def clean(X, invalid="error", missing="error"):
-    return clean_sequences(X, invalid=invalid, missing=missing, model=MODEL)
+    return clean_sequences(X, invalid=invalid, missing=missing)
 
 
 def clean_one(text, invalid="error", missing="error"):
@@ -48,7 +48,7 @@ def test_special_token_is_one_invalid_character(token):
         assert clean_one(f"MK{written}T", "unknown") == "MKXT"
         assert clean_one(f"MK{written}T", "mask") == "MK#T"
         assert clean_one(f"MK{written}T", "drop") == "MKT"
-        with pytest.raises(ValueError, match=f"has '{written}' at position 2"):
+        with pytest.raises(ValueError, match=f"has '{written}' at position 3"):
             clean_one(f"MK{written}T")
 
 
@@ -60,7 +60,7 @@ def test_characters_never_mapped_to_residues(character):
     # str.upper turns the first three into SS, I and S; the Kelvin sign is a K when case is ignored
     text = f"M{character}K"
     assert [clean_one(text, p) for p in REPLACEMENT] == ["MXK", "M#K", "MK"]
-    with pytest.raises(ValueError, match=re.escape(f"has {character!r} at position 1,")):
+    with pytest.raises(ValueError, match=re.escape(f"has {character!r} at position 2,")):
         clean_one(text)
 
 
@@ -71,21 +71,21 @@ def test_unfinished_tokens_are_single_characters():
 
 
 def test_invalid_character_message():
-    with pytest.raises(ValueError, match="is no residue") as caught:
+    with pytest.raises(ValueError, match="is not in ESM's alphabet") as caught:
         clean(["MKT", "MKTJAYIAKQRQISFVKSHFSRQ"])
     assert str(caught.value) == (
-        "Sequence 1 (MKTJAYIAKQRQISFVK...) has 'J' at position 3, which is no residue of "
-        "esm2_t6_8M_UR50D. Pass invalid='unknown', 'mask' or 'drop' to allow it."
+        "Sequence 1 (MKTJAYIAKQRQISFVK...) has 'J' at position 4, which is not in ESM's "
+        "alphabet. Set invalid='unknown', 'mask' or 'drop' to accept it."
     )
 
 
 @pytest.mark.parametrize(
     ("text", "hint"),
     [
-        ("MKT*", "A stop at the end of a translation: remove it, sequence.rstrip('*')."),
-        ("MKT* \n", "A stop at the end of a translation"),
-        ("MK T", "Inner white space: join the pieces, ''.join(sequence.split())."),
-        ("MK#T", "The mask token is written '<mask>'."),
+        ("MKT*", "Remove the stop at the end of a translation with sequence.rstrip('*')."),
+        ("MKT* \n", "Remove the stop at the end of a translation"),
+        ("MK T", "Remove inner white space with ''.join(sequence.split())."),
+        ("MK#T", "Write the mask token as '<mask>'."),
     ],
 )
 def test_invalid_character_hint(text, hint):
@@ -94,7 +94,7 @@ def test_invalid_character_hint(text, hint):
 
 
 def test_inner_stop_has_no_hint_about_the_end():
-    with pytest.raises(ValueError, match=rf"'\*' at position 3, which is no residue of {MODEL}\. P"):
+    with pytest.raises(ValueError, match=r"'\*' at position 4, which is not in ESM's alphabet\. S"):
         clean_one("MKT*AYI*")
 
 
@@ -106,7 +106,7 @@ def test_position_points_into_the_text_as_given(text):
     row, unit, position = re.match(
         r"Sequence (\d+) .* has '(.+)' at position (\d+),", str(caught.value)
     ).groups()
-    assert X[int(row)][int(position) :].startswith(unit)
+    assert X[int(row)][int(position) - 1 :].startswith(unit)
 
 
 @pytest.mark.parametrize(
@@ -165,24 +165,24 @@ VALID = {
 }
 # name: text, the character and position of the error, unknown, mask, drop
 INVALID = {
-    "bom": ("\ufeffMKT", "\ufeff", 0, "XMKT", "#MKT", "MKT"),
-    "bom_first": ("MKT AYIAKQR", " ", 3, "MKTXAYIAKQR", "MKT#AYIAKQR", "MKTAYIAKQR"),
-    "stop_end": ("MKTAYIAKQR*", "*", 10, "MKTAYIAKQRX", "MKTAYIAKQR#", "MKTAYIAKQR"),
-    "stop_mid": ("MKT*AYI*AKQR", "*", 3, "MKTXAYIXAKQR", "MKT#AYI#AKQR", "MKTAYIAKQR"),
+    "bom": ("\ufeffMKT", "\ufeff", 1, "XMKT", "#MKT", "MKT"),
+    "bom_first": ("MKT AYIAKQR", " ", 4, "MKTXAYIAKQR", "MKT#AYIAKQR", "MKTAYIAKQR"),
+    "stop_end": ("MKTAYIAKQR*", "*", 11, "MKTAYIAKQRX", "MKTAYIAKQR#", "MKTAYIAKQR"),
+    "stop_mid": ("MKT*AYI*AKQR", "*", 4, "MKTXAYIXAKQR", "MKT#AYI#AKQR", "MKTAYIAKQR"),
     "gaps": (
-        *("--MKT-AY.IAKQR--", "-", 0),
+        *("--MKT-AY.IAKQR--", "-", 1),
         *("XXMKTXAYXIAKQRXX", "##MKT#AY#IAKQR##", "MKTAYIAKQR"),
     ),
-    "ambig": ("MBKZTJAXYUIOKQR", "J", 5, "MBKZTXAXYUIOKQR", "MBKZT#AXYUIOKQR", "MBKZTAXYUIOKQR"),
+    "ambig": ("MBKZTJAXYUIOKQR", "J", 6, "MBKZTXAXYUIOKQR", "MBKZT#AXYUIOKQR", "MBKZTAXYUIOKQR"),
     "digits": (
-        *("1 MKTAYIAKQR 10", "1", 0),
+        *("1 MKTAYIAKQR 10", "1", 1),
         *("XXMKTAYIAKQRXXX", "##MKTAYIAKQR###", "MKTAYIAKQR"),
     ),
     "maskword": (
-        *("MKT<mask>AYI<cls><eos><pad>", "<cls>", 12),
+        *("MKT<mask>AYI<cls><eos><pad>", "<cls>", 13),
         *("MKT#AYIXXX", "MKT#AYI###", "MKT#AYI"),
     ),
-    "cr_only": ("MKTAYI\rAKQR", "\r", 6, "MKTAYIXAKQR", "MKTAYI#AKQR", "MKTAYIAKQR"),
+    "cr_only": ("MKTAYI\rAKQR", "\r", 7, "MKTAYIXAKQR", "MKTAYI#AKQR", "MKTAYIAKQR"),
 }
 
 
@@ -199,8 +199,8 @@ def test_nasty_and_invalid(text, character, position, unknown, mask, drop):
     assert clean_one(text, "unknown") == unknown
     assert clean_one(text, "mask") == mask
     assert clean_one(text, "drop") == drop
-    where = re.escape(f"has {character!r} at position {position}, which is no residue of {MODEL}")
-    with pytest.raises(ValueError, match=rf"Sequence 1 \(.*\) {where}.* Pass invalid='unknown', 'm"):
+    where = re.escape(f"has {character!r} at position {position}, which is not in ESM's alphabet")
+    with pytest.raises(ValueError, match=rf"Sequence 1 \(.*\) {where}.* Set invalid='unknown', 'm"):
         clean(["MKT", text])
 
 
