@@ -178,7 +178,7 @@ class _Lines:
         if undecoded:
             raise self._error(
                 f"must be UTF-8 text; got the byte 0x{ord(undecoded[0]) - 0xDC00:02x} at position "
-                f"{undecoded.start()}. If this is a text file, save it as UTF-8."
+                f"{undecoded.start() + 1}. If this is a text file, save it as UTF-8."
             )
         if "\0" in line:
             raise self._error("must be text; got a NUL byte. Pass a FASTA file.")

@@ -51,6 +51,7 @@ def test_what_was_never_put_is_not_there():
         {"pooling": "max"},
         {"window": 40},
         {"sequence": "MKTA"},
+        {"masked": (1,)},
     ],
     ids=lambda change: next(iter(change)),
 )
@@ -62,7 +63,7 @@ def test_keys_that_differ_in_one_field_are_different(change):
 
 
 def test_every_field_of_the_key_is_tried_above():
-    assert Key._fields == ("fingerprint", "dtype", "layer", "pooling", "window", "sequence")
+    assert Key._fields == ("fingerprint", "dtype", "layer", "pooling", "window", "sequence", "masked")
 
 
 def test_a_second_vector_under_a_key_replaces_the_first():

@@ -220,9 +220,7 @@ def test_token_ids_are_those_of_fair_esm(checkpoints, family):
 
 def test_token_ids_of_the_documented_example(checkpoints):
     architecture = read_checkpoint(checkpoints["esm2"].path).architecture
-    (clean,) = clean_sequences(
-        ["ARNDCQGEGHILKMFPSTWYV<mask>"], invalid="error", missing="error", model=""
-    )
+    (clean,) = clean_sequences(["ARNDCQGEGHILKMFPSTWYV<mask>"], invalid="error", missing="error")
     ids = [0, 5, 10, 17, 13, 23, 16, 6, 9, 6, 21, 12, 4, 15, 20, 18, 14, 8, 11, 22, 19, 7, 32, 2]
     assert tokens_module.tokenise([clean], architecture).ids.tolist() == ids
 

@@ -187,5 +187,5 @@ def test_a_row_that_is_refused_is_not_said_to_be_unreadable():
         def tolist(self):
             return list(self)
 
-    with pytest.raises(TypeError, match=r"^Row 1 is 7"):
+    with pytest.raises(TypeError, match=r"^Row 1 must be a string; got 7"):
         clean(Rows(["MKT", 7]))

@@ -89,7 +89,7 @@ def test_precompute_refuses_a_mutation(checkpoint):
 
 def test_a_mutation_is_no_reference(checkpoint):
     scorer = ESMLikelihoodTransformer(checkpoint.path, method="wt-marginals", reference="G24A")
-    message = r"^The reference cannot be used\. Sequence 0 \(G24A\) looks like a mutation"
+    message = r"^reference must be a sequence of residues\. Sequence 0 \(G24A\) looks like a mutation"
     with pytest.raises(ValueError, match=message):
         scorer.fit(["GIGK"])
 

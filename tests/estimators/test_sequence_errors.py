@@ -50,7 +50,11 @@ def test_a_biopython_sequence_without_content_carries_its_row():
 @pytest.mark.parametrize(
     ("estimator", "X", "message"),
     [
-        (ESMEmbeddingTransformer(MODEL, max_length=3), ["MKT", "MKTA"], "Sequence 1 (MKTA) has 4 resid"),
+        (
+            ESMEmbeddingTransformer(MODEL, max_length=3),
+            ["MKT", "MKTA"],
+            "Sequence 1 (MKTA) must have at most 3 resid",
+        ),
         (ESMLikelihoodTransformer(MODEL), ["MKT", "<mask>"], "Sequence 1 has only <mask>"),
         (
             ESMLikelihoodTransformer(MODEL, method="wt-marginals", reference=REFERENCE),
@@ -74,7 +78,7 @@ def test_what_an_estimator_refuses_carries_its_row(estimator, X, message):
 def test_an_error_of_the_reference_is_of_no_row():
     scorer = ESMLikelihoodTransformer(MODEL, method="wt-marginals", reference="MK*")
     with pytest.raises(
-        ValueError, match=r"^The reference cannot be used\. Sequence 0 \(MK\*\)"
+        ValueError, match=r"^reference must be a sequence of residues\. Sequence 0 \(MK\*\)"
     ) as error:
         scorer.fit(["MKT"])
     assert not isinstance(error.value, SequenceError)

@@ -223,7 +223,11 @@ WRONG = [
     ({"device": "gpu"}, ValueError, "device must be None, 'cpu', 'cuda', 'cuda:N' or 'mps'; got 'gpu'."),
     ({"dtype": "int4"}, ValueError, "dtype must be 'float32', .* got 'int4'"),
     ({"cache": 3}, TypeError, "cache must be None, 'memory' or the path of a folder; got 3"),
-    ({"model": "absent.pt"}, FileNotFoundError, "There is no checkpoint at .*absent.pt"),
+    (
+        {"model": "absent.pt"},
+        FileNotFoundError,
+        "model must be the path of an existing file; got .*absent.pt",
+    ),
 ]
 
 
