@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 SHAPES = {"8M": (6, 320, 20), "35M": (12, 480, 20), "150M": (30, 640, 20), "650M": (33, 1280, 20)}
-TESTS = Path(__file__).parents[1] / "tests"
+TESTS = Path(__file__).parents[1] / "tests" / "helpers"
 SAVE = """
 import sys
 from pathlib import Path

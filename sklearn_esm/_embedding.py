@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +10,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_esm._base import SequenceTransformer, column_of, distinct
-from sklearn_esm._cache import MEMORY_CACHE_BYTES
+from sklearn_esm._cache import warn_if_forgotten
 from sklearn_esm._checkpoints._architecture import Architecture
 from sklearn_esm._checkpoints._locate import model_label
 from sklearn_esm._execution._outputs import PooledStates
@@ -19,7 +18,7 @@ from sklearn_esm._execution._pieces import Item
 from sklearn_esm._execution._request import Request
 from sklearn_esm._execution._results import results_of
 from sklearn_esm._parameters import resolve_layers, resolve_poolings
-from sklearn_esm._pooling import Pooling, pooled_width, pooling_name
+from sklearn_esm._pooling import Pooling, pooled_names, pooled_width, pooling_name
 
 
 class ESMEmbeddingTransformer(SequenceTransformer):
@@ -301,14 +300,9 @@ class ESMEmbeddingTransformer(SequenceTransformer):
         identity = self._identify()
         architecture = identity.architecture
         chosen_layers, chosen_poolings, sequences = resolve(given, architecture)
-        size = 4 * len(sequences) * len(chosen_layers) * len(chosen_poolings) * architecture.width
-        if self.cache == "memory" and size > MEMORY_CACHE_BYTES:
-            warnings.warn(
-                f"The vectors to precompute need {size / 2**20:.0f} MiB, and the memory cache keeps "
-                f"{MEMORY_CACHE_BYTES / 2**20:.0f} MiB, so the first ones will be computed again. "
-                "Set cache to a folder, or precompute fewer layers or poolings.",
-                stacklevel=2,
-            )
+        numbers = len(sequences) * len(chosen_layers) * len(chosen_poolings) * architecture.width
+        if self.cache == "memory":
+            warn_if_forgotten(4 * numbers, stacklevel=2)
         if sequences:
             output = self._output(chosen_layers, chosen_poolings, architecture)
             items = [Item(sequence) for sequence in sequences]
@@ -334,13 +328,8 @@ class ESMEmbeddingTransformer(SequenceTransformer):
         if not self._poolings:
             layers = "_".join(f"L{layer}" for layer in self.layers_)
             return np.array([f"{label}_{layers}_residues"], dtype=object)
-        names = [
-            f"{label}_L{layer}_{pooling_name(pooling)}_{number:04d}"
-            for layer in self.layers_
-            for pooling in self._poolings
-            for number in range(pooled_width(pooling, self.embedding_dim_))
-        ]
-        return np.array(names, dtype=object)
+        prefixes = [f"{label}_L{layer}" for layer in self.layers_]
+        return np.array(pooled_names(prefixes, self._poolings, self.embedding_dim_), dtype=object)
 
     def _resolve(
         self, sequences: list[str | None], architecture: Architecture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -80,6 +80,16 @@ def pooling_name(pooling: Pooling) -> str:
     if isinstance(pooling, str):
         return pooling
     return getattr(pooling, "__name__", type(pooling).__name__).strip("<>")
+
+
+def pooled_names(prefixes: Sequence[str], poolings: Sequence[Pooling], width: int) -> list[str]:
+    """Return a name for each number of each pooling, such as ``prefix_mean_0000``."""
+    return [
+        f"{prefix}_{pooling_name(pooling)}_{number:04d}"
+        for prefix in prefixes
+        for pooling in poolings
+        for number in range(pooled_width(pooling, width))
+    ]
 
 
 def pooled_width(pooling: Pooling, width: int) -> int:

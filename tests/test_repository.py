@@ -60,3 +60,10 @@ def test_every_action_is_pinned_to_a_commit_and_names_its_version():
     assert [
         line for line in used if not re.fullmatch(r"[\w./-]+@[0-9a-f]{40}  # v\d+\.\d+\.\d+", line)
     ] == []
+
+
+def test_benchmarks_find_the_helpers_of_the_tests():
+    # nothing else runs them before a release
+    found = re.search(r"^TESTS = (.+)$", (ROOT / "benchmarks" / "shapes.py").read_text(), re.MULTILINE)
+    folder = eval(found[1], {"Path": Path, "__file__": str(ROOT / "benchmarks" / "shapes.py")})
+    assert (folder / "fair_esm_oracle.py").is_file()

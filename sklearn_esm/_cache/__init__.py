@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -50,6 +51,17 @@ def prune_cache(cache: Where, max_bytes: int) -> None:
         prune_folder(folder, max_bytes)
     elif cache == "memory":
         MEMORY_CACHE.prune(max_bytes)
+
+
+def warn_if_forgotten(size: int, stacklevel: int) -> None:
+    """Warn if the memory cache cannot hold ``size`` bytes of vectors."""
+    if size > MEMORY_CACHE_BYTES:
+        warnings.warn(
+            f"The vectors to precompute need {size / 2**20:.0f} MiB, and the memory cache keeps "
+            f"{MEMORY_CACHE_BYTES / 2**20:.0f} MiB, so the first ones will be computed again. Set cache "
+            "to a folder, or precompute fewer layers or poolings.",
+            stacklevel=stacklevel + 1,
+        )
 
 
 def _folder_of(cache: Where) -> Path | None:
