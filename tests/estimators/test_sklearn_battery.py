@@ -78,7 +78,11 @@ def reader(request, checkpoint):
 
 # scikit-learn compares to seven digits, and products on two threads round otherwise than on one
 @pytest.mark.usefixtures("one_thread")
-@pytest.mark.parametrize("cache", ["memory", None])
+@pytest.mark.parametrize(
+    ("reader", "cache"),
+    [*((name, "memory") for name in READERS), ("embedding", None)],
+    indirect=["reader"],
+)
 def test_check_estimator_passes_without_expected_failures(reader, cache):
     reader.set_params(cache=cache)
     results = estimator_checks.check_estimator(reader, on_skip=None, on_fail=None)

@@ -49,6 +49,12 @@ def checkpoint(tmp_path):
     return save(tmp_path / "mine.pt", next(SEEDS))
 
 
+@pytest.fixture(params=["embedding", "contact-map", "variants"])
+def case(request):
+    """One of each class: what its outputs are changes nothing here."""
+    return CASES[request.param]
+
+
 @pytest.fixture
 def estimator(case, checkpoint):
     return case.new(checkpoint, cache=None)

@@ -25,9 +25,9 @@ from sklearn_esm._execution import _outputs
 
 FEW = SEQUENCES[:30]
 CHARGE = np.array([sum(map(s.count, "KR")) - sum(map(s.count, "DE")) for s in SEQUENCES], dtype=float)
-ALPHAS = [0.01, 0.1, 1.0, 10.0, 100.0, 1000.0]
-FOLDS = KFold(5, shuffle=True, random_state=0)
-OTHER_FOLDS = KFold(5, shuffle=True, random_state=1)
+ALPHAS = [0.01, 1.0, 100.0]
+FOLDS = KFold(3, shuffle=True, random_state=0)
+OTHER_FOLDS = KFold(3, shuffle=True, random_state=1)
 # predictions add up the differences of thousands of numbers, through a solver
 CLOSE = {"rtol": 1e-3, "atol": 1e-4}
 
@@ -49,37 +49,19 @@ def test_the_sequences_are_distinct():
 # Searches
 
 
-@pytest.fixture
-def searched(checkpoint, cache):
-    return search(new_estimator(checkpoint, cache)).fit(SEQUENCES, CHARGE)
-
-
-def test_a_search_over_the_head_runs_each_sequence_once(embedded, searched):
-    assert sorted(embedded) == sorted(SEQUENCES)
-
-
-def test_predictions_after_a_search_run_nothing_and_are_those_of_fair_esms_features(
-    checkpoint, embedded, searched
+def test_a_search_over_the_head_runs_each_sequence_once_and_what_follows_runs_none(
+    checkpoint, cache, embedded
 ):
+    searched = search(new_estimator(checkpoint, cache)).fit(SEQUENCES, CHARGE)
+    assert sorted(embedded) == sorted(SEQUENCES)
     embedded.clear()
     actual = searched.predict(SEQUENCES[::-1])
-    assert embedded == []
     features = fair_esm_pooled(checkpoint)
     expected = search().fit(features, CHARGE)
     assert searched.best_params_ == expected.best_params_
     assert_allclose(actual, expected.predict(features[::-1]), **CLOSE)
-
-
-def test_cross_validation_after_a_search_runs_nothing(embedded, searched):
-    embedded.clear()
     cross_val_score(searched.best_estimator_, SEQUENCES, CHARGE, cv=OTHER_FOLDS)
-    assert embedded == []
-
-
-def test_a_clone_after_a_search_runs_nothing(checkpoint, embedded, searched):
-    embedded.clear()
-    copy = clone(searched.best_estimator_[0])
-    assert_faithful(copy.fit_transform(SEQUENCES), fair_esm_pooled(checkpoint))
+    assert_faithful(clone(searched.best_estimator_[0]).fit_transform(SEQUENCES), features)
     assert embedded == []
 
 
