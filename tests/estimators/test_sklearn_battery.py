@@ -8,6 +8,8 @@ from sklearn.utils.validation import _check_feature_names_in, check_is_fitted, v
 
 from sklearn_esm import ESMContactTransformer, ESMEmbeddingTransformer, ESMLikelihoodTransformer
 
+pytestmark = pytest.mark.no_cover
+
 
 class RowsAsSequences:
     """An estimator behind a reader of numbers, which scikit-learn's checks pass: a residue each.

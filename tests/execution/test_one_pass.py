@@ -1,11 +1,7 @@
 """One forward pass for each distinct sequence: across folds, candidates, processes and failures."""
 
-import hashlib
 import os
 import pickle
-import shutil
-import subprocess
-import sys
 import tracemalloc
 
 import numpy as np
@@ -19,7 +15,7 @@ from sklearn.model_selection import GridSearchCV, KFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
-from sklearn_esm import ESMEmbeddingTransformer, _engine
+from sklearn_esm import _engine
 from sklearn_esm._cache import MEMORY_CACHE
 from sklearn_esm._execution import _outputs
 
@@ -178,19 +174,3 @@ def test_an_unpickled_estimator_finds_the_vectors_in_the_folder(checkpoint, fold
     embedded.clear()
     assert_array_equal(pickle.loads(pickle.dumps(embed)).transform(SEQUENCES), first)
     assert embedded == []
-
-
-def test_what_the_folder_holds_is_served_bit_by_bit_and_without_torch(checkpoint, folder, tmp_path):
-    copy = shutil.copy(checkpoint.path, tmp_path / "copy.pt")
-    os.utime(copy, (10**9, 10**9))  # a file written just now would be read again
-    expected = ESMEmbeddingTransformer(copy, cache=folder).fit_transform(SEQUENCES)
-    code = """
-import hashlib, sys
-from sklearn_esm import ESMEmbeddingTransformer
-path, folder, *sequences = sys.argv[1:]
-matrix = ESMEmbeddingTransformer(path, cache=folder).fit_transform(sequences)
-print(hashlib.sha256(matrix.tobytes()).hexdigest(), {"torch", "esm"} & set(sys.modules))
-"""
-    command = [sys.executable, "-c", code, copy, folder, *SEQUENCES]
-    result = subprocess.run(command, check=True, timeout=120, capture_output=True, text=True)
-    assert result.stdout.split() == [hashlib.sha256(expected.tobytes()).hexdigest(), "set()"]
