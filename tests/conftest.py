@@ -4,13 +4,16 @@ import runpy
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from fair_esm_oracle import FAMILIES, save_random_checkpoint, save_random_regression
 from known_vectors import FINGERPRINT
+from sklearn.utils import Bunch
 from three_estimators import CASES
+from warm_process import warm_process
 
-from sklearn_esm import _cache, _engine
+from sklearn_esm import _cache, _engine, datasets
 from sklearn_esm._background import Stop
 from sklearn_esm._execution import _results, _workers
 
@@ -24,6 +27,13 @@ def checkpoints(tmp_path_factory):
         if family != "esm1v":  # none was published for it
             save_random_regression(checkpoint)
     return saved
+
+
+@pytest.fixture(scope="session")
+def new_process():
+    """A function that runs code in a new process, without the seconds that imports take."""
+    with warm_process() as run:
+        yield run
 
 
 @pytest.fixture
@@ -123,6 +133,24 @@ def _watch(monkeypatch, name, texts):
         return run(model, given, *rest)
 
     monkeypatch.setattr(_engine, name, counting)
+
+
+@pytest.fixture
+def third_of_the_data(monkeypatch):
+    """Have documentation run on every third sample of the data that come with the package."""
+
+    def third_of(load):
+        def load_some(return_X_y=False):
+            loaded = load()
+            arrays = {name: value for name, value in loaded.items() if isinstance(value, np.ndarray)}
+            columns = {name: value for name, value in arrays.items() if len(value) == len(loaded.data)}
+            few = Bunch(**{**loaded, **{name: column[::3] for name, column in columns.items()}})
+            return (few.data, few.target) if return_X_y else few
+
+        return load_some
+
+    for name in ("load_peptides", "load_gb1"):
+        monkeypatch.setattr(datasets, name, third_of(getattr(datasets, name)))
 
 
 @pytest.fixture

@@ -40,11 +40,11 @@ def resaved(tmp_path):
 
 
 def assert_equal_to_fair_esm(checkpoint):
-    for layer in (0, LAYERS):
-        states = ESMEmbeddingTransformer(checkpoint.path, layer=layer, pooling=None, cache=None)
-        expected = fair_esm_residues(checkpoint, SEQUENCES, layer)
-        for one, other in zip(states.fit_transform(SEQUENCES), expected, strict=True):
-            assert_faithful(one, other)
+    states = ESMEmbeddingTransformer(checkpoint.path, layer=[0, -1], pooling=None, cache=None)
+    layers = [fair_esm_residues(checkpoint, SEQUENCES, layer) for layer in (0, LAYERS)]
+    actual = states.fit_transform(SEQUENCES)
+    for one, lowest, highest in zip(actual, *layers, strict=True):
+        assert_faithful(one, np.concatenate([lowest, highest], axis=1))
 
 
 def refusal(checkpoint):
@@ -76,9 +76,13 @@ def test_token_dropout_under_any_name_equals_fair_esm(resaved, family, name, val
 
 @pytest.mark.parametrize("last", [True, False])
 @pytest.mark.parametrize(
-    "names", [("token_dropout", "_token_dropout"), ("_token_dropout", "token_dropout")]
+    ("family", "names"),
+    [
+        ("esm1b", ("token_dropout", "_token_dropout")),
+        ("esm1b", ("_token_dropout", "token_dropout")),
+        ("esm1", ("token_dropout", "_token_dropout")),
+    ],
 )
-@pytest.mark.parametrize("family", ["esm1b", "esm1v", "esm1"])
 def test_the_last_of_two_names_counts_as_with_fair_esm(resaved, family, names, last):
     side = "decoder" if family == "esm1" else "encoder"
     first, second = (f"{side}{name}" if name.startswith("_") else name for name in names)
@@ -142,10 +146,13 @@ def test_a_feed_forward_network_of_another_width_equals_fair_esm(tmp_path, monke
 # what disagrees with the tensors
 
 
-@pytest.mark.parametrize("layers", [LAYERS - 1, LAYERS + 1, 10**9])
 @pytest.mark.parametrize(
-    ("family", "name"),
-    [("esm2", "encoder_layers"), ("esm1b", "encoder_layers"), ("esm1", "decoder_layers")],
+    ("family", "name", "layers"),
+    [
+        ("esm2", "encoder_layers", LAYERS - 1),
+        ("esm1b", "encoder_layers", LAYERS + 1),
+        ("esm1", "decoder_layers", 10**9),
+    ],
 )
 def test_another_number_of_layers_is_refused(resaved, family, name, layers):
     message = refusal(resaved(family, **{name: layers}))
@@ -175,8 +182,10 @@ def test_another_width_of_the_feed_forward_network_is_refused(resaved, family, n
     assert ": layers.0.fc1.weight must have shape (96, 32); got (128, 32). " in message
 
 
-@pytest.mark.parametrize("value", ["32", 32.0, True, [32]])
-@pytest.mark.parametrize("name", ["layers", "embed_dim", "attention_heads"])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("layers", "32"), ("layers", True), ("embed_dim", 32.0), ("attention_heads", [32])],
+)
 def test_a_setting_that_is_no_integer_is_refused(resaved, name, value):
     message = refusal(resaved("esm2", **{f"encoder_{name}": value}))
     assert f"{name} must be an integer; got {value!r}. Download or copy the file again." in message

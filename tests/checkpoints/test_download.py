@@ -141,15 +141,6 @@ def test_a_name_cannot_lead_out_of_the_folder(mirror):
     assert mirror.requests == []
 
 
-def test_no_torch_is_imported():
-    code = (
-        "import sys, sklearn_esm._checkpoints._download as d; d.checkpoint_folder();"
-        "print({'torch', 'esm'} & set(sys.modules))"
-    )
-    out, err = in_another_process(code).communicate(timeout=60)
-    assert (out.strip(), err) == ("set()", "")
-
-
 # Interrupted
 
 

@@ -4,7 +4,6 @@ import argparse
 import io
 import pickle
 import re
-import subprocess
 import sys
 import textwrap
 import time
@@ -331,12 +330,14 @@ OVERWRITTEN = """
 """
 
 
-def run_truncated(path):
-    code = [sys.executable, "-c", textwrap.dedent(OVERWRITTEN), str(path)]
-    return subprocess.run(code, capture_output=True, text=True, timeout=120, check=False)
+@pytest.fixture
+def run_truncated(new_process):
+    return lambda path: new_process(textwrap.dedent(OVERWRITTEN), path)
 
 
-def test_weights_that_are_not_mapped_survive_what_happens_to_the_file(tmp_path, monkeypatch):
+def test_weights_that_are_not_mapped_survive_what_happens_to_the_file(
+    tmp_path, monkeypatch, run_truncated
+):
     saved = save_random_checkpoint(tmp_path / "a.pt", "esm2")
     monkeypatch.setenv("SKLEARN_ESM_MMAP", "0")
     result = run_truncated(saved.path)
@@ -344,7 +345,7 @@ def test_weights_that_are_not_mapped_survive_what_happens_to_the_file(tmp_path, 
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a mapped file cannot be cut, or not so")
-def test_mapped_weights_do_not(tmp_path):
+def test_mapped_weights_do_not(tmp_path, run_truncated):
     # what the documentation warns of; without it the test above could pass by a mistake in the code
     saved = save_random_checkpoint(tmp_path / "a.pt", "esm2")
     assert run_truncated(saved.path).returncode != 0

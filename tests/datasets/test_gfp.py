@@ -301,6 +301,7 @@ def table_of(printed):
     return {name: [float(cell) for cell in cells] for name, *cells in rows if len(cells) > 1}
 
 
+@pytest.mark.no_cover
 def test_example_falls_back_on_gb1_and_says_so(output_of, tmp_path, monkeypatch):
     monkeypatch.setenv("SCIKIT_LEARN_DATA", str(tmp_path))
     printed = output_of("gfp_brightness")
@@ -319,6 +320,7 @@ def test_example_falls_back_on_gb1_and_says_so(output_of, tmp_path, monkeypatch)
     assert "Number of substitutions" not in printed  # each variant has one
 
 
+@pytest.mark.no_cover
 def test_example_on_gfp_starts_below_the_number_of_substitutions(home, output_of, monkeypatch):
     monkeypatch.setenv("SCIKIT_LEARN_DATA", str(home))
     printed = output_of("gfp_brightness", "--largest", "200", "--test", "80")

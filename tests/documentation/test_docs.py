@@ -11,6 +11,8 @@ import pytest
 
 import sklearn_esm
 
+pytestmark = pytest.mark.no_cover
+
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = [DOCS / "index.md", DOCS / "install.md", DOCS / "faq.md", *sorted(DOCS.glob("user_guide/*.md"))]

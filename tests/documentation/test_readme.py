@@ -9,9 +9,12 @@ import pytest
 from sklearn_esm import ESMEmbeddingTransformer
 from sklearn_esm._checkpoints._catalog import CATALOG
 
+pytestmark = pytest.mark.no_cover
+
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.usefixtures("third_of_the_data")
 def test_code_runs_from_top_to_bottom(capsys, tmp_path, monkeypatch):
     pytest.importorskip("pandas")
     pytest.importorskip("matplotlib").use("agg")

@@ -128,7 +128,7 @@ def test_every_family_is_near_float32(checkpoints, family):
 
 
 def test_the_bundled_model_keeps_its_means():
-    peptides, _ = load_peptides(return_X_y=True)
+    peptides = load_peptides().data[::3]
     exact = embed("esm2_t6_1M_bundled", peptides).astype(np.float64)
     actual = embed("esm2_t6_1M_bundled", peptides, dtype="int8")
     lengths = np.linalg.norm(exact, axis=1) * np.linalg.norm(actual, axis=1)

@@ -26,7 +26,7 @@ from torch_states import (
     SEQUENCES,
     STATES,
     WITH_CONTACTS,
-    processes,
+    outputs_of_a_new_process,
     state,
 )
 
@@ -37,9 +37,9 @@ from sklearn_esm._engine._isolation import isolation
 
 
 @pytest.fixture(scope="module")
-def run(checkpoints):
-    with processes(checkpoints["esm2"].path.parent) as run:
-        yield run
+def run(checkpoints, new_process):
+    folder = checkpoints["esm2"].path.parent
+    return lambda name, path: outputs_of_a_new_process(new_process, name, folder, path)
 
 
 @pytest.fixture(scope="module")

@@ -191,6 +191,7 @@ PAIRLESS = ["A", "MK", "MKTAYI"]  # of six residues, none is six apart
 
 def features_by_hand(probabilities):
     """Every number of the summary, pair by pair."""
+    probabilities = probabilities.tolist()  # numbers of Python are faster in loops
     L = len(probabilities)
     numbers = []
     for low, high in ((6, 11), (12, 23), (24, L)):

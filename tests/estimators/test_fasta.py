@@ -4,7 +4,6 @@ import gzip
 import io
 import os
 import re
-import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -285,12 +284,3 @@ def test_without_biopython_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "Bio.SeqIO.FastaIO", None)
     with pytest.raises(ImportError, match=re.escape('pip install "sklearn-esm[bio]"')):
         read(TEXT.encode())
-
-
-def test_nothing_heavy_is_imported_before_it_is_needed():
-    code = (
-        "import sys, sklearn_esm; sklearn_esm.read_fasta;"
-        "print({'torch', 'esm', 'Bio', 'typer', 'rich', 'h5py'} & set(sys.modules))"
-    )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
-    assert (run.stdout, run.stderr) == ("set()\n", "")

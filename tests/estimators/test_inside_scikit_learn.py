@@ -23,10 +23,10 @@ SEQUENCES = [
 ]
 CHARGE = np.array([sum(map(s.count, "KR")) - sum(map(s.count, "DE")) for s in SEQUENCES], dtype=float)
 IS_LONG = np.greater(LENGTHS, np.median(LENGTHS))
-FOLDS = KFold(5, shuffle=True, random_state=0)
+FOLDS = KFold(3, shuffle=True, random_state=0)
 # scores add up the differences of thousands of numbers, through a solver
 CLOSE_SCORES = {"rtol": 1e-3, "atol": 1e-4}
-ALPHAS = [0.01, 0.1, 1.0, 10.0, 100.0, 1000.0]
+ALPHAS = [0.01, 1.0, 100.0]
 
 
 def fair_esm_pooled(checkpoint, layer=LAYERS, pooling=np.mean):
@@ -201,13 +201,12 @@ def test_search_after_precompute_does_not_run_the_model(checkpoint, embedded):
     assert embedded == []
 
 
-@pytest.mark.parametrize("pooling", ["mean", "max"])
-@pytest.mark.parametrize("layer", range(LAYERS + 1))
-def test_precomputed_vectors_are_fair_esms(checkpoint, layer, pooling):
-    embed = ESMEmbeddingTransformer(checkpoint.path, layer=layer, pooling=pooling)
-    embed.precompute(SEQUENCES, poolings=["mean", "max"])
-    expected = fair_esm_pooled(checkpoint, layer, {"mean": np.mean, "max": np.max}[pooling])
-    assert_faithful(embed.fit_transform(SEQUENCES), expected)
+def test_precomputed_vectors_are_fair_esms(checkpoint):
+    embed = ESMEmbeddingTransformer(checkpoint.path).precompute(SEQUENCES, poolings=["mean", "max"])
+    for layer in range(LAYERS + 1):
+        for name, pooling in {"mean": np.mean, "max": np.max}.items():
+            actual = embed.set_params(layer=layer, pooling=name).fit_transform(SEQUENCES)
+            assert_faithful(actual, fair_esm_pooled(checkpoint, layer, pooling))
 
 
 def test_precompute_returns_the_estimator_and_leaves_it_unfitted(checkpoint):

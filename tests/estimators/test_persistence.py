@@ -1,8 +1,5 @@
 """A fitted pipeline in a file: joblib's and skops', read again here and in another process."""
 
-import subprocess
-import sys
-
 import joblib
 import numpy as np
 import pytest
@@ -48,14 +45,16 @@ def test_skops_gives_a_pipeline_that_predicts_the_same_to_the_bit(model, tmp_pat
     assert_predicts_the_same(skops_io.load(tmp_path / "model.skops", trusted=TRUSTED), model)
 
 
-def test_a_new_process_reads_the_pipeline_and_predicts_the_same_to_the_bit(model, tmp_path):
+def test_a_new_process_reads_the_pipeline_and_predicts_the_same_to_the_bit(model, tmp_path, new_process):
     joblib.dump((model, SEQUENCES), tmp_path / "model.joblib")
     code = """
-import joblib, numpy
-model, sequences = joblib.load("model.joblib")
-numpy.save("read", model.predict_proba(sequences))
+import joblib, numpy, sys, warnings
+warnings.simplefilter("error")
+model, sequences = joblib.load(sys.argv[1] + "/model.joblib")
+numpy.save(sys.argv[1] + "/read", model.predict_proba(sequences))
 """
-    subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=tmp_path, check=True, timeout=120)
+    done = new_process(code, tmp_path)
+    assert done.returncode == 0, done.stderr
     expected = model.predict_proba(SEQUENCES)
     assert_array_equal(np.load(tmp_path / "read.npy"), expected)
     assert np.ptp(expected[:, 1]) > 0.9  # or else any model would do

@@ -8,6 +8,8 @@ from sklearn.utils.validation import _check_feature_names_in, check_is_fitted, v
 
 from sklearn_esm import ESMContactTransformer, ESMEmbeddingTransformer, ESMLikelihoodTransformer
 
+pytestmark = pytest.mark.no_cover
+
 
 class RowsAsSequences:
     """An estimator behind a reader of numbers, which scikit-learn's checks pass: a residue each.
@@ -78,7 +80,11 @@ def reader(request, checkpoint):
 
 # scikit-learn compares to seven digits, and products on two threads round otherwise than on one
 @pytest.mark.usefixtures("one_thread")
-@pytest.mark.parametrize("cache", ["memory", None])
+@pytest.mark.parametrize(
+    ("reader", "cache"),
+    [*((name, "memory") for name in READERS), ("embedding", None)],
+    indirect=["reader"],
+)
 def test_check_estimator_passes_without_expected_failures(reader, cache):
     reader.set_params(cache=cache)
     results = estimator_checks.check_estimator(reader, on_skip=None, on_fail=None)

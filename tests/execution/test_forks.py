@@ -1,8 +1,6 @@
 """A process forked after, or during, a transform: it computes the same, or says at once why not."""
 
 import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -11,7 +9,6 @@ from fair_esm_oracle import assert_faithful, fair_esm_residues
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 
 SEQUENCES = ["MKTAYIAKQRQISFVKSHFSRQ", "GIGKFLHSAKKFGKAFVGEIMNS", "DRVYIHPF"]
-SECONDS = 60  # of which importing torch takes most
 
 BEGIN = """
 import multiprocessing, os, sys, threading, time, warnings
@@ -48,15 +45,20 @@ def right(actual):
 """
 
 
-def run(code, checkpoint):
-    command = [sys.executable, "-c", BEGIN + code, checkpoint.path, *SEQUENCES]
-    environment = {key: value for key, value in os.environ.items() if key != "OMP_NUM_THREADS"}
-    result = subprocess.run(command, timeout=SECONDS, capture_output=True, text=True, env=environment)
-    assert result.returncode == 0, result.stderr
-    return result
+@pytest.fixture
+def run(checkpoint, monkeypatch, new_process):
+    """A function that runs code after the beginning above, in a new process."""
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+
+    def run(code):
+        result = new_process(BEGIN + code, checkpoint.path, *SEQUENCES)
+        assert result.returncode == 0, result.stderr
+        return result
+
+    return run
 
 
-def test_a_child_forked_after_a_transform_embeds(checkpoint, tmp_path, monkeypatch):
+def test_a_child_forked_after_a_transform_embeds(run, checkpoint, tmp_path, monkeypatch):
     monkeypatch.setenv("SAVED", str(tmp_path / "vectors.npy"))
     run(
         """
@@ -74,14 +76,13 @@ for cache in (None, "memory", os.path.dirname(os.environ["SAVED"]) + "/cache"):
     other.join()
     assert child_of(lambda: right(embed.transform(more)[:3])) == 0, cache
     right(embed.transform(more)[:3])
-""",
-        checkpoint,
+"""
     )
     means = [states.mean(0) for states in fair_esm_residues(checkpoint, SEQUENCES, 3)]
     assert_faithful(np.load(tmp_path / "vectors.npy"), np.array(means))
 
 
-def test_forked_workers_of_pools_and_loaders_embed(checkpoint):
+def test_forked_workers_of_pools_and_loaders_embed(run):
     run(
         """
 from joblib import parallel_config
@@ -99,12 +100,11 @@ for actual in loader:
 embed.set_params(n_jobs=2, batch_tokens=30)
 with parallel_config("multiprocessing"):
     right(embed.transform(sequences))
-""",
-        checkpoint,
+"""
     )
 
 
-def test_a_child_forked_during_a_pass_is_refused_at_once(checkpoint):
+def test_a_child_forked_during_a_pass_is_refused_at_once(run):
     result = run(
         """
 expected = embed.transform(sequences)
@@ -127,14 +127,13 @@ assert time.monotonic() - started < 10
 go_on.set()
 parent.join()
 assert child_of(lambda: right(embed.transform(sequences))) == 0  # after the pass it works
-""",
-        checkpoint,
+"""
     )
     assert "RuntimeError This process was forked while its parent was running" in result.stderr
     assert "joblib's 'loky' backend" in result.stderr
 
 
-def test_forks_while_threads_use_the_memory_cache_do_not_hang(checkpoint):
+def test_forks_while_threads_use_the_memory_cache_do_not_hang(run):
     run(
         """
 expected = embed.set_params(cache="memory").transform(sequences)
@@ -154,6 +153,5 @@ finally:
     stop.set()
 for user in users:
     user.join()
-""",
-        checkpoint,
+"""
     )

@@ -70,9 +70,9 @@ def interrupt_at(line, last):
 
     def trace(frame, event, _):
         nonlocal reached
-        if not frame.f_code.co_filename.startswith(PACKAGE):
+        if frame.f_code is not line[0]:
             return None
-        if event == "line" and (frame.f_code, frame.f_lineno) == line:
+        if event == "line" and frame.f_lineno == line[1]:
             reached += 1
             if reached == last:
                 sys.settrace(None)

@@ -1,11 +1,7 @@
 """One forward pass for each distinct sequence: across folds, candidates, processes and failures."""
 
-import hashlib
 import os
 import pickle
-import shutil
-import subprocess
-import sys
 import tracemalloc
 
 import numpy as np
@@ -19,15 +15,15 @@ from sklearn.model_selection import GridSearchCV, KFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
-from sklearn_esm import ESMEmbeddingTransformer, _engine
+from sklearn_esm import _engine
 from sklearn_esm._cache import MEMORY_CACHE
 from sklearn_esm._execution import _outputs
 
 FEW = SEQUENCES[:30]
 CHARGE = np.array([sum(map(s.count, "KR")) - sum(map(s.count, "DE")) for s in SEQUENCES], dtype=float)
-ALPHAS = [0.01, 0.1, 1.0, 10.0, 100.0, 1000.0]
-FOLDS = KFold(5, shuffle=True, random_state=0)
-OTHER_FOLDS = KFold(5, shuffle=True, random_state=1)
+ALPHAS = [0.01, 1.0, 100.0]
+FOLDS = KFold(3, shuffle=True, random_state=0)
+OTHER_FOLDS = KFold(3, shuffle=True, random_state=1)
 # predictions add up the differences of thousands of numbers, through a solver
 CLOSE = {"rtol": 1e-3, "atol": 1e-4}
 
@@ -49,37 +45,19 @@ def test_the_sequences_are_distinct():
 # Searches
 
 
-@pytest.fixture
-def searched(checkpoint, cache):
-    return search(new_estimator(checkpoint, cache)).fit(SEQUENCES, CHARGE)
-
-
-def test_a_search_over_the_head_runs_each_sequence_once(embedded, searched):
-    assert sorted(embedded) == sorted(SEQUENCES)
-
-
-def test_predictions_after_a_search_run_nothing_and_are_those_of_fair_esms_features(
-    checkpoint, embedded, searched
+def test_a_search_over_the_head_runs_each_sequence_once_and_what_follows_runs_none(
+    checkpoint, cache, embedded
 ):
+    searched = search(new_estimator(checkpoint, cache)).fit(SEQUENCES, CHARGE)
+    assert sorted(embedded) == sorted(SEQUENCES)
     embedded.clear()
     actual = searched.predict(SEQUENCES[::-1])
-    assert embedded == []
     features = fair_esm_pooled(checkpoint)
     expected = search().fit(features, CHARGE)
     assert searched.best_params_ == expected.best_params_
     assert_allclose(actual, expected.predict(features[::-1]), **CLOSE)
-
-
-def test_cross_validation_after_a_search_runs_nothing(embedded, searched):
-    embedded.clear()
     cross_val_score(searched.best_estimator_, SEQUENCES, CHARGE, cv=OTHER_FOLDS)
-    assert embedded == []
-
-
-def test_a_clone_after_a_search_runs_nothing(checkpoint, embedded, searched):
-    embedded.clear()
-    copy = clone(searched.best_estimator_[0])
-    assert_faithful(copy.fit_transform(SEQUENCES), fair_esm_pooled(checkpoint))
+    assert_faithful(clone(searched.best_estimator_[0]).fit_transform(SEQUENCES), features)
     assert embedded == []
 
 
@@ -196,19 +174,3 @@ def test_an_unpickled_estimator_finds_the_vectors_in_the_folder(checkpoint, fold
     embedded.clear()
     assert_array_equal(pickle.loads(pickle.dumps(embed)).transform(SEQUENCES), first)
     assert embedded == []
-
-
-def test_what_the_folder_holds_is_served_bit_by_bit_and_without_torch(checkpoint, folder, tmp_path):
-    copy = shutil.copy(checkpoint.path, tmp_path / "copy.pt")
-    os.utime(copy, (10**9, 10**9))  # a file written just now would be read again
-    expected = ESMEmbeddingTransformer(copy, cache=folder).fit_transform(SEQUENCES)
-    code = """
-import hashlib, sys
-from sklearn_esm import ESMEmbeddingTransformer
-path, folder, *sequences = sys.argv[1:]
-matrix = ESMEmbeddingTransformer(path, cache=folder).fit_transform(sequences)
-print(hashlib.sha256(matrix.tobytes()).hexdigest(), {"torch", "esm"} & set(sys.modules))
-"""
-    command = [sys.executable, "-c", code, copy, folder, *SEQUENCES]
-    result = subprocess.run(command, check=True, timeout=120, capture_output=True, text=True)
-    assert result.stdout.split() == [hashlib.sha256(expected.tobytes()).hexdigest(), "set()"]

@@ -1,15 +1,12 @@
 """What the estimators give under the states into which a caller can bring torch.
 
-Run as a script it forks a process for each state, so that none outlives its test.
+A state is set in a process of its own, so that none outlives its test.
 """
 
 import json
-import os
-import subprocess
-import sys
 import warnings
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +14,6 @@ import torch
 from fair_esm_oracle import FAMILIES
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-import sklearn_esm._engine  # noqa: F401  # before the forks, each of which would import it
 from sklearn_esm import ESMContactTransformer, ESMEmbeddingTransformer, ESMLikelihoodTransformer
 
 SEQUENCES = ["MKTAYIAKQRQISFVKS", "KA<mask>ISQ", "GLDALQITV"]
@@ -113,28 +109,20 @@ def state():
     }
 
 
-@contextmanager
-def processes(folder):
-    """A function that gives the outputs of a new process in a state, and its state before and after."""
-    command = [sys.executable, __file__, str(folder)]
-    # one thread, so that numbers are the same to the bit in every process
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, env=environment, **pipes) as helper:
-
-        def run(name, path):
-            print(json.dumps([name, str(path)]), file=helper.stdin, flush=True)
-            code = json.loads(helper.stdout.readline())
-            assert code == 0, f"the process in the state {name!r} ended with {code}"
-            with np.load(path, allow_pickle=False) as arrays:
-                results = dict(arrays)
-            states = json.loads(str(results.pop("states")))
-            return results, *states
-
-        yield run
+def outputs_of_a_new_process(run, name, folder, path):
+    """The outputs of a new process in a state, and its state before and after."""
+    code = "import sys, torch_states; torch_states.save_outputs(*sys.argv[1:])"
+    done = run(code, name, folder, path)
+    assert done.returncode == 0, done.stderr
+    with np.load(path, allow_pickle=False) as arrays:
+        results = dict(arrays)
+    states = json.loads(str(results.pop("states")))
+    return results, *states
 
 
-def _save_outputs(name, folder, path):
+def save_outputs(name, folder, path):
+    """Set a state, and save what ``outputs_of_a_new_process`` returns."""
+
     def save():
         STATES[name]()
         before = state()
@@ -149,21 +137,3 @@ def _save_outputs(name, folder, path):
     with ThreadPoolExecutor(1) as pool:
         pool.submit(save).result()
     assert state() == former
-
-
-def _fork(*arguments):
-    child = os.fork()
-    if child:
-        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    try:
-        _save_outputs(*arguments)
-    except BaseException:
-        sys.excepthook(*sys.exc_info())
-        os._exit(1)
-    os._exit(0)
-
-
-if __name__ == "__main__":
-    for line in sys.stdin:
-        name, path = json.loads(line)
-        print(json.dumps(_fork(name, sys.argv[1], path)), flush=True)
