@@ -25,6 +25,8 @@ from sklearn_esm._engine import PackedModel, plan_units, run_unit
 from sklearn_esm._engine import _tokens as tokens_module
 from sklearn_esm._sequences import clean_sequences
 
+pytestmark = pytest.mark.no_cover
+
 SEQUENCES = [
     "MKT",
     "A",
