@@ -200,10 +200,9 @@ def _entries(request: Request, items: Sequence[Item], results: list[Result]) -> 
 
 def _progress(request: Request, items: Sequence[Item], verbose: bool) -> tqdm[NoReturn]:
     """Return a progress bar of the residues that the model reads for items."""
-    progress = tqdm(desc="Running the model", unit=" residues", unit_scale=True, disable=not verbose)
-    if verbose:
-        progress.reset(sum(residues_read(item, request.window_length) for item in items))
-    return progress
+    total = sum(residues_read(item, request.window_length) for item in items) if verbose else None
+    what, unit = "Running the model", " residues"
+    return tqdm(desc=what, total=total, unit=unit, unit_scale=True, disable=not verbose)
 
 
 def _advance(progress: tqdm[NoReturn], request: Request, items: Sequence[Item]) -> None:

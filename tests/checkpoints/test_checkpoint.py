@@ -181,8 +181,7 @@ def test_the_architecture_of_each_family(checkpoints, family):
     assert architecture.alphabet == ("ESM-1" if family == "esm1" else "ESM-1b")
 
 
-@pytest.mark.parametrize("legacy", [False, True])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+@pytest.mark.parametrize(("dtype", "legacy"), [(torch.float16, False), (torch.float32, True)])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_both_containers_and_both_dtypes_are_read(tmp_path, family, dtype, legacy):
     saved = save_random_checkpoint(tmp_path / "a.pt", family, dtype=dtype, legacy=legacy)
@@ -277,12 +276,13 @@ def test_reading_leaves_nothing_more_allowed_in_torch(checkpoints):
     assert argparse.Namespace not in before
 
 
+@pytest.mark.no_cover
 def test_threads_that_read_at_once_leave_nothing_more_allowed_in_torch(checkpoints):
     barrier = Barrier(8)
 
     def read(number):
         barrier.wait()
-        for _ in range(10):
+        for _ in range(3):
             read_checkpoint(checkpoints[FAMILIES[number % len(FAMILIES)]].path)
 
     with ThreadPoolExecutor(8) as pool:

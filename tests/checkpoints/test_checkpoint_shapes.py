@@ -94,6 +94,7 @@ def refusal(path):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.no_cover
 def test_another_shape_of_any_tensor_is_refused(tmp_path, contents, family):
     for number, tensor in enumerate(tensors_of(family)):
         path = tmp_path / f"{number}.pt"
@@ -189,7 +190,8 @@ def vectors(path):
     )
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", ["esm2", "esm1"])
+@pytest.mark.no_cover
 def test_columns_stored_first_and_parameters_are_read(tmp_path, contents, family):
     data = contents(family)
     torch.save(data, tmp_path / "plain.pt")
@@ -202,7 +204,8 @@ def test_columns_stored_first_and_parameters_are_read(tmp_path, contents, family
     assert np.array_equal(vectors(tmp_path / "other.pt"), vectors(tmp_path / "plain.pt"))
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", ["esm2", "esm1"])
+@pytest.mark.no_cover
 def test_tensors_that_nothing_reads_may_be_anything(tmp_path, contents, family):
     data = contents(family)
     torch.save(data, tmp_path / "plain.pt")

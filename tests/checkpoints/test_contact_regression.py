@@ -205,8 +205,9 @@ def test_another_kind_of_tensor_is_refused(own, changes, message):
     assert f": {message}" in refusal_of(own, **changes)
 
 
-@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
-@pytest.mark.parametrize("name", ["weight", "bias"])
+@pytest.mark.parametrize(
+    ("name", "bad"), [("weight", float("nan")), ("weight", -float("inf")), ("bias", float("inf"))]
+)
 def test_numbers_that_are_not_finite_are_refused(own, name, bad):
     tensor = torch.zeros(1, LAYERS * HEADS) if name == "weight" else torch.zeros(1)
     tensor.view(-1)[-1] = bad
@@ -225,8 +226,10 @@ class Hostile:
         return os.system, (self.command,)
 
 
-@pytest.mark.parametrize("place", ["whole", "model", "tensor", "extra"])
-@pytest.mark.parametrize("legacy", [False, True])
+@pytest.mark.parametrize(
+    ("place", "legacy"),
+    [("whole", False), ("model", False), ("tensor", False), ("extra", False), ("tensor", True)],
+)
 def test_a_hostile_file_is_refused_and_does_not_run(own, tmp_path, place, legacy):
     victim = tmp_path / "victim"
     hostile = Hostile(f'touch "{victim}"')

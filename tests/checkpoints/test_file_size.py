@@ -260,15 +260,17 @@ def test_a_compressed_archive_gives_the_same_vectors(tmp_path, family):
     assert np.array_equal(vectors(path), vectors(saved.path))
 
 
-def test_an_archive_with_any_one_record_compressed_gives_the_same_vectors(tmp_path):
+def test_an_archive_with_any_one_record_compressed_gives_the_same_weights(tmp_path):
     saved = save_random_checkpoint(tmp_path / "a.pt", "esm2", layers=1, width=8, heads=2)
-    expected = vectors(saved.path)
+    expected = read_checkpoint(saved.path).weights
     with zipfile.ZipFile(saved.path) as archive:
         names = archive.namelist()
     assert len(names) > 25
     for number, name in enumerate(names):
         path = rewritten(saved.path, tmp_path / f"{number}.pt", lambda other, name=name: other == name)
-        assert np.array_equal(vectors(path), expected), name
+        weights = read_checkpoint(path).weights
+        assert weights.keys() == expected.keys()
+        assert all(torch.equal(weights[key], expected[key]) for key in expected), name
 
 
 def test_an_archive_that_unpacks_to_far_more_than_itself_is_refused(tmp_path, never_loaded):

@@ -100,15 +100,6 @@ def test_one_call_gives_the_numbers_of_fair_esm(checkpoints, family, batch, kern
     assert kernel.calls == 1 + LAYERS
 
 
-@pytest.mark.parametrize("batch", BATCHES)
-@pytest.mark.parametrize("family", FAMILIES)
-def test_one_call_gives_the_numbers_of_run_by_run(checkpoints, family, batch, monkeypatch):
-    by_runs = states(checkpoints[family], BATCHES[batch])
-    monkeypatch.setattr(_model, "find_kernel", lambda *_: Kernel())
-    for one, other in zip(states(checkpoints[family], BATCHES[batch]), by_runs, strict=True):
-        assert_faithful(one, other)
-
-
 @pytest.mark.parametrize("head_dim", [16, 24, 32, 64])
 @pytest.mark.parametrize("family", ["esm2", "esm1"])
 def test_the_published_widths_of_heads_equal_fair_esm(tmp_path, family, head_dim, kernel):
@@ -186,7 +177,7 @@ def test_a_gpu_of_amd_goes_run_by_run(gpu, monkeypatch):
 
 
 @pytest.mark.parametrize("extra", [False, True])
-@pytest.mark.parametrize("head_dim", [16, 24, 32, 64, 128])
+@pytest.mark.parametrize("head_dim", [16, 24, 128])
 @pytest.mark.parametrize(
     ("kernel", "dtype"),
     [

@@ -13,6 +13,8 @@ from sklearn.base import clone
 from sklearn_esm import ESMEmbeddingTransformer
 from sklearn_esm._cache import MEMORY_CACHE
 
+pytestmark = pytest.mark.no_cover
+
 SEQUENCES = ["MKTAYIAKQRQIS", "GLDALQITV", "A", "GIGKFLHSAKKFGKAFV"]
 
 

@@ -17,6 +17,8 @@ from sklearn_esm import ESMContactTransformer
 from sklearn_esm._contact_features import FEATURES, contact_features, full_map, upper_triangle
 from sklearn_esm._engine import PackedModel, _attention
 
+pytestmark = pytest.mark.no_cover
+
 FAMILIES = ["esm2", "esm1b", "esm1"]
 PROTEIN = "MKTAYIAKQRQISFVKSHFSRQLEERLGLIEVQAPILSRVGDGTQDNLSGAEKAVQVKVKALPDAQFEVVHSLAKWKRQTLGQHDFSAGE"
 LONG = (PROTEIN + PROTEIN[::-1] + PROTEIN[5:])[:200]

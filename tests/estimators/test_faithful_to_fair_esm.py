@@ -27,6 +27,8 @@ from sklearn_esm._engine import PackedModel, hidden_states
 from sklearn_esm._engine import _tokens as tokens_module
 from sklearn_esm._sequences import MASK, RESIDUES, clean_sequences
 
+pytestmark = pytest.mark.no_cover
+
 SEQUENCES = [
     "MKT",
     "A",

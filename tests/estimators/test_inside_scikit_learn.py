@@ -16,6 +16,8 @@ from sklearn.preprocessing import StandardScaler
 
 from sklearn_esm import ESMEmbeddingTransformer
 
+pytestmark = pytest.mark.no_cover
+
 LENGTHS = np.random.default_rng(1).permutation(np.arange(6, 26))
 SEQUENCES = [
     "".join(np.random.default_rng(int(length)).choice(list("ACDEFGHIKLMNPQRSTVWY"), length))

@@ -71,13 +71,14 @@ def expected_scores(checkpoint, sequences=SEQUENCES, methods=METHODS):
 # values
 
 
-@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("family", FAMILIES)
-def test_each_method_equals_fair_esm_by_hand(checkpoints, family, method):
-    actual = score(checkpoints[family], method=method)
-    assert actual.dtype == np.float64
-    expected = expected_scores(checkpoints[family], methods=[method])
-    assert_allclose(actual, expected, rtol=rounding(checkpoints[family]))
+@pytest.mark.no_cover
+def test_each_method_equals_fair_esm_by_hand(checkpoints, family):
+    expected = expected_scores(checkpoints[family])
+    for number, method in enumerate(METHODS):
+        actual = score(checkpoints[family], method=method)
+        assert actual.dtype == np.float64
+        assert_allclose(actual, expected[:, [number]], rtol=rounding(checkpoints[family]))
 
 
 def test_a_list_of_methods_gives_the_columns_in_its_order(checkpoint):
@@ -93,13 +94,16 @@ def test_any_sequence_of_methods_is_taken(checkpoint, kind):
     assert_array_equal(score(checkpoint, method=kind(METHODS)), score(checkpoint))
 
 
+@pytest.mark.no_cover
 def test_the_bundled_model_equals_fair_esm():
     bundled = RandomCheckpoint(find_checkpoint("esm2_t6_1M_bundled"), "esm2")
     assert_allclose(score(bundled), expected_scores(bundled), rtol=1e-5)
 
 
-@pytest.mark.parametrize("legacy", [False, True])
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(
+    ("family", "legacy"), [*((family, False) for family in FAMILIES), ("esm2", True)]
+)
+@pytest.mark.no_cover
 def test_half_precision_files_equal_fair_esm(tmp_path, family, legacy):
     # converted one by one, the head's weights and the embeddings are no longer one tensor, and
     # fair-esm zeroes the row of <mask> in the latter alone
@@ -227,6 +231,7 @@ _alone = {}
 
 @settings(deadline=None, max_examples=20)
 @given(st.lists(st.text(RESIDUES, min_size=1, max_size=12), min_size=1, max_size=5))
+@pytest.mark.no_cover
 def test_row_i_is_of_sequence_i(checkpoints, sequences):
     together = score(checkpoints["esm2"], sequences)
     for row, sequence in enumerate(sequences):
@@ -243,8 +248,11 @@ def test_row_i_is_of_sequence_i(checkpoints, sequences):
 BOUNDS = {"float16": 0.02, "bfloat16": 0.2, "int8": 0.4}
 
 
-@pytest.mark.parametrize("dtype", BOUNDS)
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(
+    ("family", "dtype"),
+    [*(("esm2", dtype) for dtype in BOUNDS), *((family, "bfloat16") for family in FAMILIES[1:])],
+)
+@pytest.mark.no_cover
 def test_lower_precision_is_near_float32(checkpoints, family, dtype):
     exact = score(checkpoints[family], method="pseudo-log-likelihood")
     actual = score(checkpoints[family], method="pseudo-log-likelihood", dtype=dtype)

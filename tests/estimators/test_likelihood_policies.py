@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 from fair_esm_oracle import (
-    FAMILIES,
     fair_esm_log_probability,
     fair_esm_residues,
     residues_of,
@@ -81,6 +80,7 @@ WINDOWED = [
 
 
 @pytest.mark.parametrize(("family", "max_length", "sequences"), WINDOWED)
+@pytest.mark.no_cover
 def test_every_residue_is_judged_in_its_most_central_window(checkpoints, family, max_length, sequences):
     parameters = {"method": OF_SEQUENCES, "overlong": "window", "max_length": max_length}
     actual = score(checkpoints[family], sequences, **parameters)
@@ -262,7 +262,7 @@ def test_a_missing_row_is_an_error_by_default(checkpoint):
 # checkpoints
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", ["esm2", "esm1"])  # their heads have other names
 def test_a_checkpoint_without_a_head_is_refused_when_transforming(checkpoints, tmp_path, family):
     checkpoint = checkpoints[family]
     data = torch.load(checkpoint.path, weights_only=False)

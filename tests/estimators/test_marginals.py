@@ -10,6 +10,8 @@ from sklearn_esm._checkpoints._fair_esm_format import read_checkpoint
 from sklearn_esm._engine import PackedModel
 from sklearn_esm._engine._tokens import mask_token
 
+pytestmark = pytest.mark.no_cover
+
 REFERENCE = "MKTAYIAKQRQISFVKSH"
 VARIANTS = [
     "MKTAYIAKQRQISFVKSW",  # the last residue

@@ -1,6 +1,7 @@
 """Texts that are names of mutations or missing values: refused, whatever the policies are."""
 
 import re
+from itertools import product
 
 import numpy as np
 import pytest
@@ -13,9 +14,6 @@ from sklearn_esm._sequences import RESIDUES, SequenceError, clean_sequences
 
 INVALID = ["error", "unknown", "mask", "drop"]
 MISSING = ["error", "nan"]
-
-each_policy = pytest.mark.parametrize("invalid", INVALID)
-each_missing = pytest.mark.parametrize("missing", MISSING)
 
 
 def clean(X, invalid="error", missing="error"):
@@ -36,19 +34,25 @@ MUTATIONS = [
 ]
 
 
-@each_policy
-@each_missing
+def messages(text):
+    """The messages with which a text in row 1 is refused, whatever the policies are."""
+    found = set()
+    for invalid, missing in product(INVALID, MISSING):
+        with pytest.raises(SequenceError) as error:
+            clean(["MKT", text], invalid, missing)
+        assert error.value.row == 1
+        found.add(str(error.value))
+    return found
+
+
 @pytest.mark.parametrize("text", MUTATIONS)
-def test_a_mutation_is_refused_whatever_the_policies_are(text, invalid, missing):
-    with pytest.raises(SequenceError, match="looks like a mutation") as error:
-        clean(["MKT", text], invalid, missing)
-    assert error.value.row == 1
+def test_a_mutation_is_refused_whatever_the_policies_are(text):
     shown = text.strip() if len(text) <= 20 else f"{text[:17]}..."
     shown = shown.replace("\t", "\\t")
-    assert str(error.value) == (
+    assert messages(text) == {
         f"Sequence 1 ({shown}) looks like a mutation and not a sequence. Apply it to the wild type and "
         "pass the whole sequence."
-    )
+    }
 
 
 @pytest.mark.parametrize(
@@ -149,7 +153,7 @@ PIECES = st.one_of(
 )
 
 
-@settings(deadline=None, max_examples=400)  # a busy machine is no failure
+@settings(deadline=None, max_examples=200)  # a busy machine is no failure
 @given(st.lists(PIECES, max_size=5).map("".join))
 @example("A24G-K30R")
 @example("MKT-AYI*24")
@@ -171,17 +175,13 @@ def test_a_text_is_refused_as_a_mutation_just_if_it_has_the_shape_of_one(text):
 WRITTEN = ["nan", "NaN", "None", "<NA>", "NaT", "null"]
 
 
-@each_policy
-@each_missing
 @pytest.mark.parametrize("text", WRITTEN)
-def test_a_missing_value_that_became_text_is_refused_whatever_the_policies_are(text, invalid, missing):
-    with pytest.raises(SequenceError, match=f"^Sequence 1 is the text '{text}'") as error:
-        clean(["MKT", text], invalid, missing)
+def test_a_missing_value_that_became_text_is_refused_whatever_the_policies_are(text):
     peptide = "" if text == "<NA>" else f" If it is a peptide, write {text.upper()!r}."
-    assert str(error.value) == (
+    assert messages(text) == {
         f"Sequence 1 is the text {text!r}: a missing value was turned into text. Pass None instead, "
         f"in an array or column of dtype=object.{peptide}"
-    )
+    }
 
 
 @pytest.mark.parametrize("peptide", ["NAN", "NULL", "NAT", "nat", "NONE", "none", "nanna", "Nan"])

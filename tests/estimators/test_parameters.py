@@ -205,12 +205,12 @@ def test_wider_numbers_and_lower_layers_do_not_overflow(immense, dtype, layer):
 # what must not change the numbers
 
 
-@pytest.mark.parametrize("batch_tokens", [1, 10, 45, 10**6])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_batch_tokens_do_not_change_the_values(checkpoints, family, batch_tokens):
+def test_batch_tokens_do_not_change_the_values(checkpoints, family):
     path = checkpoints[family].path
     expected = np.vstack([embed(path, [sequence], layer="all") for sequence in SEQUENCES])
-    assert_faithful(embed(path, layer="all", batch_tokens=batch_tokens), expected)
+    for batch_tokens in (1, 10, 45, 10**6):
+        assert_faithful(embed(path, layer="all", batch_tokens=batch_tokens), expected)
 
 
 @pytest.fixture

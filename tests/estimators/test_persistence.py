@@ -17,7 +17,7 @@ SEQUENCES, Y = (part[::10] for part in load_peptides(return_X_y=True))
 
 
 # sums on two threads round otherwise than on one, and here every bit counts
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.no_cover]
 
 
 @pytest.fixture

@@ -45,7 +45,7 @@ def written_out(hidden, pooling, has_eos):
 
 @pytest.mark.parametrize("has_eos", [True, False])
 @pytest.mark.parametrize("pooling", POOLINGS)
-@settings(deadline=None)  # a busy machine is no failure
+@settings(deadline=None, max_examples=30)  # a busy machine is no failure
 @given(
     sequences=st.integers(1, 4),
     residues=st.integers(1, 60),

@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 import pytest
-from three_estimators import assert_same_rows
+from three_estimators import CASES, assert_same_rows
 
 from sklearn_esm._sequences import clean_sequences
 
@@ -159,8 +159,12 @@ FORMS = {
 }
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_every_estimator_takes_every_form(case, checkpoint, form):
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [*(("embedding", form) for form in FORMS), *((name, "pandas frame") for name in [*CASES][1:])],
+)
+def test_an_estimator_gives_the_rows_of_the_list_for_every_form(checkpoint, name, form):
+    case = CASES[name]
     expected = case.new(checkpoint).fit_transform(case.sequences)
     X = FORMS[form](case.sequences)
     assert_same_rows(case.new(checkpoint).fit_transform(X), expected)

@@ -1,6 +1,5 @@
 """The three estimators in one pipeline, over one cache: each its own values, and no run twice."""
 
-import itertools
 import pickle
 
 import numpy as np
@@ -24,6 +23,8 @@ from three_estimators import CASES, assert_close_rows, assert_same_rows, forget
 
 from sklearn_esm import ESMContactTransformer, ESMEmbeddingTransformer, ESMLikelihoodTransformer
 from sklearn_esm._sequences import MASK
+
+pytestmark = pytest.mark.no_cover
 
 REFERENCE = "GIGKFLHSAK"
 POSITIONS = [0, 3, 6, 9]  # those that vary
@@ -257,7 +258,7 @@ KINDS = {
 }
 
 
-@pytest.mark.parametrize("order", list(itertools.permutations(KINDS)), ids="-".join)
+@pytest.mark.parametrize("order", [[*KINDS], [*KINDS][::-1]], ids="-".join)
 def test_a_folder_keeps_what_each_put_there_apart_in_any_order(checkpoint, folder, runs, order):
     few = VARIANTS[:6]  # the reference is one of them: the same text is run for every kind
     estimators = [

@@ -18,7 +18,10 @@ from sklearn_esm._execution import _threads
 PACKAGE = str(Path(sklearn_esm.__file__).parent)
 LONG = "MKTAYIAKQRQISFVKSHFSRQLEERLGLIEVQAPILSRVGDGTQDNLSGAEKAVQVKVKALPDAQFEVVHSLAKWKRQTLGQHDFS"
 
-pytestmark = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs POSIX timers")
+pytestmark = [
+    pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs POSIX timers"),
+    pytest.mark.no_cover,  # these tests trace, and would end the tracing of coverage
+]
 
 
 @pytest.fixture(autouse=True)

@@ -19,6 +19,8 @@ from sklearn_esm import _engine
 from sklearn_esm._cache import MEMORY_CACHE
 from sklearn_esm._execution import _outputs
 
+pytestmark = pytest.mark.no_cover
+
 FEW = SEQUENCES[:30]
 CHARGE = np.array([sum(map(s.count, "KR")) - sum(map(s.count, "DE")) for s in SEQUENCES], dtype=float)
 ALPHAS = [0.01, 1.0, 100.0]
