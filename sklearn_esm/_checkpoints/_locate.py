@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from stat import S_ISREG
+from stat import S_ISDIR, S_ISREG
 
 from sklearn_esm._checkpoints._catalog import ALIASES, BUNDLED_MODEL, CATALOG
 from sklearn_esm._checkpoints._download import checkpoint_file
+
+_SUFFIXES = (".pt", ".pth", ".safetensors")
 
 
 def find_checkpoint(model: str | os.PathLike[str]) -> Path:
@@ -31,7 +33,8 @@ def find_checkpoint(model: str | os.PathLike[str]) -> Path:
     )
     try:
         path = Path(text).expanduser()
-        found = S_ISREG(path.stat().st_mode)
+        mode = path.stat().st_mode
+        found = S_ISREG(mode) or (S_ISDIR(mode) and not text.endswith(_SUFFIXES))
     except (FileNotFoundError, NotADirectoryError):
         found = False
     except (OSError, ValueError, RuntimeError) as error:
@@ -52,16 +55,19 @@ def is_path(model: str | os.PathLike[str]) -> bool:
     text = os.fspath(model)
     if text in CATALOG or text in ALIASES or text == BUNDLED_MODEL:
         return False
-    if text.endswith(".pt"):
+    if text.endswith(_SUFFIXES):
         return True
     # other text with a slash can be a name of the Hugging Face Hub
     try:
-        return Path(text).expanduser().is_file()
+        path = Path(text).expanduser()
+        return text != "" and (path.is_file() or path.is_dir())
     except (OSError, ValueError, RuntimeError):  # too long, not encodable, or of an unknown user
         return False
 
 
 def model_label(model: str | os.PathLike[str]) -> str:
-    """Return a model's label in feature names and messages: a path's stem, else the name."""
+    """Return a model's label in feature names and messages: a file's stem, or a name."""
     text = os.fspath(model)
-    return Path(text).stem if text.endswith(".pt") else text
+    if text.endswith(_SUFFIXES):
+        return Path(text).stem
+    return Path(text).expanduser().absolute().name if is_path(text) else text
