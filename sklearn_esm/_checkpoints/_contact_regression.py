@@ -55,9 +55,8 @@ def check_has_contacts(model: str | os.PathLike[str]) -> None:
     if is_path(model) or text == BUNDLED_MODEL:
         return
     # the Hub's copies of ESM-1v have a random one
-    if text.startswith("facebook/esm1v") or (
-        "/" not in text and published_model(text).family == "esm1v"
-    ):
+    random = text.startswith("facebook/esm1v")
+    if random or ("/" not in text and published_model(text).family == "esm1v"):
         raise ValueError(
             f"model must have a contact regression; got {model}. Meta published the ESM-1v models "
             "without one. Pass an ESM-2, ESM-1b or ESM-1 model."

@@ -14,6 +14,7 @@ from sklearn_esm._checkpoints._torch_file import load_weights_only
 
 _PREFIX = re.compile(r"^(encoder\.|decoder\.)?(sentence_encoder\.)?")
 _LAYER = re.compile(r"layers\.(\d+)\.", re.ASCII)
+_MASK = 32  # token of <mask> in the alphabet of ESM-1b
 _READABLE_ARCHITECTURES = {"roberta_large": "esm1b", "protein_bert_base": "esm1"}
 _OTHER_ARCHITECTURES = {
     "msa_transformer": "an MSA Transformer, which needs alignments",
@@ -52,7 +53,23 @@ def fair_esm_checkpoint(path: Path, data: Any) -> Checkpoint:
         reason = f"{error} is missing" if isinstance(error, KeyError) else error
         raise _incomplete(path, reason) from error
     check_tensors(path, architecture, weights, feed_forward=feed_forward, output_bias=output_bias)
+    if family == "esm1b":
+        _zero_mask_row(weights)
     return Checkpoint(path, architecture, weights)
+
+
+def _zero_mask_row(weights: dict[str, Any]) -> None:
+    """Zero the embedding of ``<mask>``, as fair-esm's loader does for ESM-1b and ESM-1v.
+
+    If the head's weight is the same tensor in the file, its row becomes zero too.
+    """
+    embedding = weights["embed_tokens.weight"]
+    head = weights.get("lm_head.weight", embedding)
+    zeroed = embedding.clone()  # (33, width)
+    zeroed[_MASK] = 0
+    weights["embed_tokens.weight"] = zeroed
+    if head.data_ptr() == embedding.data_ptr():
+        weights["lm_head.weight"] = zeroed
 
 
 def _incomplete(path: Path, reason: object) -> ValueError:

@@ -155,8 +155,6 @@ def _check_supported(config: Mapping[str, Any], source: str) -> None:
         required.append(("mask_token_id", None, (_MASK,)))
     if positions == "absolute":
         required.append(("pad_token_id", None, (_PADDING,)))
-        # the forward pass has no row of <mask> for these
-        required.append(("token_dropout", False, (True,)))
     else:
         required.append(("emb_layer_norm_before", False, (False, None)))
     for name, default, allowed in required:
@@ -234,9 +232,6 @@ def hugging_face_checkpoint(
         if name in names.found:
             check_tensor(path, names.found[name], tensors, shape, _AGAIN)
     check_overlap(path, list(weights.values()))
-    if architecture.family == "esm1b" and "lm_head.bias" in weights:
-        # transformers keeps the head's row of <mask>, which fair-esm zeroes in a head that is tied
-        weights.setdefault("lm_head.weight", weights["embed_tokens.weight"].clone())
     return Checkpoint(path, architecture, weights)
 
 

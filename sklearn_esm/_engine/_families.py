@@ -60,28 +60,17 @@ class Esm1b(Esm2):
     """ESM-1b and ESM-1v, which have learned positions. ESM-1v has no norm before the blocks."""
 
     def embedding(self, weights: Weights, architecture: Architecture) -> Embedding:
-        norm = "emb_layer_norm_before"
+        norm, dropout = "emb_layer_norm_before", architecture.token_dropout
         return Embedding(
             weights,
-            # fair-esm's loader zeroes the row, whether or not there is token dropout
-            zero=mask_token(architecture),
-            dropout=architecture.token_dropout,
+            zero=mask_token(architecture) if dropout else None,
+            dropout=dropout,
             positions=LearnedPositions(weights),
             norm=weights.norm(norm) if f"{norm}.weight" in weights else None,
         )
 
     def frequencies(self, weights: Weights, architecture: Architecture) -> None:
         return None
-
-    def head(self, weights: Weights, architecture: Architecture) -> LanguageModelHead:
-        embedding = weights.tensors["embed_tokens.weight"]
-        output = weights.tensors.get("lm_head.weight", embedding)  # (vocabulary, width)
-        # the row that fair-esm zeroes in the embeddings is zero in the head too if both are one tensor
-        # in the file
-        if output.data_ptr() == embedding.data_ptr():
-            output = output.clone()
-            output[mask_token(architecture)] = 0
-        return roberta_head(weights, output=output, bias="lm_head.bias")
 
 
 class Esm1(Esm2):

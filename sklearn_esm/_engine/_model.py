@@ -19,6 +19,9 @@ from sklearn_esm._engine._tokens import Tokens
 from sklearn_esm._engine._variable_length_attention import Together, find_kernel, starts_of
 from sklearn_esm._engine._weights import Weights
 
+# bytes; that of torch's own memory and files
+_ALIGNMENT = 64
+
 
 class PackedModel:
     """An ESM model that runs on the tokens of many sequences at once, without padding.
@@ -55,7 +58,13 @@ class PackedModel:
 
     @isolated
     def _build_head(self) -> LanguageModelHead:
-        weights = Weights(self.path, self._head_tensors, self.device, "float32")
+        # a product with one row, as of a single position, rounds by how its matrix is aligned in memory,
+        # which differs between files of the same weights
+        aligned = {
+            name: tensor.clone() if tensor.data_ptr() % _ALIGNMENT else tensor
+            for name, tensor in self._head_tensors.items()
+        }
+        weights = Weights(self.path, aligned, self.device, "float32")
         try:
             return self._family.head(weights, self.architecture)
         except KeyError as error:

@@ -167,8 +167,14 @@ def test_the_same_weights_give_the_same_bits_in_every_layout(layouts, one_thread
         return [
             everything.fit_transform(SEQUENCES),
             scores.fit_transform(["MKTAYIAKQR", "LAGV"]),
+            marginals(path),
             *contacts.fit_transform(["MKTAYIAKQR", "LAGV"]),
         ]
+
+    def marginals(path):
+        # the head at a single position, whose product rounds by the alignment of the weights
+        scores = ESMLikelihoodTransformer(path, method="masked-marginals", reference="LAGV", cache=None)
+        return scores.fit_transform(["LAKV"])
 
     expected = outputs(layouts["pt"])
     for layout, path in layouts.items():

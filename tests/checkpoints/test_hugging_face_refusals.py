@@ -168,7 +168,6 @@ def test_tensors_that_overlap_are_refused(models):
         ({"mask_token_id": ...}, "mask_token_id must be 32, as in the published models; got None"),
         ({"emb_layer_norm_before": True}, "emb_layer_norm_before must be False"),
         ({"position_embedding_type": ..., "pad_token_id": 0}, "pad_token_id must be 1"),
-        ({"position_embedding_type": ..., "token_dropout": ...}, "token_dropout must be True"),
         ({"position_embedding_type": ..., "max_position_embeddings": 4}, "must be 5 or more; got 4"),
         ({"hidden_size": "32"}, "hidden_size must be a positive integer; got '32'"),
         ({"hidden_size": 0}, "hidden_size must be a positive integer; got 0"),
@@ -215,12 +214,10 @@ def test_missing_entries_are_read_as_transformers_reads_them(models):
         "vocab_size": 33,
         "layer_norm_eps": 1e-5,
         "pad_token_id": 1,
-        "mask_token_id": 32,
-        "token_dropout": True,
     }
     architecture = architecture_of(bare)
     assert (architecture.family, architecture.layers, architecture.width) == ("esm1b", 12, 768)
-    assert (architecture.heads, architecture.max_length, architecture.token_dropout) == (12, 1022, True)
+    assert (architecture.heads, architecture.max_length, architecture.token_dropout) == (12, 1022, False)
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "3", "[" * 100_000, '{"a": \x00}'], ids=repr)

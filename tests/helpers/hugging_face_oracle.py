@@ -35,6 +35,7 @@ SETTINGS = {
 SETTINGS["esm2-plain"] = {
     **SETTINGS["esm2"], "token_dropout": False, "intermediate_size": 80, "rope_theta": 10000.0
 }  # fmt: skip
+SETTINGS["esm1b-plain"] = {**SETTINGS["esm1b"], "token_dropout": False}
 SEQUENCES = ["MKTAYIAKQRQISFVKS", "LAGV", "KA<mask>ISQ<mask>", "XBUZOMKT", "<mask>LAGV", "GLDALQITV"]
 _IDS = dict(zip("LAGVSERTIDPKQNFYMHWCXBUZO", range(4, 29), strict=True), **{"<mask>": 32})
 
