@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -54,9 +54,11 @@ def check_has_contacts(model: str | os.PathLike[str]) -> None:
     text = os.fspath(model)
     if is_path(model) or text == BUNDLED_MODEL:
         return
+    family = None if "/" in text else published_model(text).family
+    if family == "esmc":
+        _refuse_esmc(model)
     # the Hub's copies of ESM-1v have a random one
-    random = text.startswith("facebook/esm1v")
-    if random or ("/" not in text and published_model(text).family == "esm1v"):
+    if family == "esm1v" or text.startswith("facebook/esm1v"):
         raise ValueError(
             f"model must have a contact regression; got {model}. Meta published the ESM-1v models "
             "without one. Pass an ESM-2, ESM-1b or ESM-1 model."
@@ -79,10 +81,7 @@ def find_regression(model: str | os.PathLike[str], architecture: Architecture) -
         Once in a process, if the regression comes from weights that may never have trained it.
     """
     if architecture.family == "esmc":
-        raise ValueError(
-            f"model must have a contact regression; got {model_label(model)}, an ESM C model. None was "
-            "published for ESM C. Pass an ESM-2, ESM-1b or ESM-1 model."
-        )
+        _refuse_esmc(model)
     if is_path(model) or os.fspath(model) == BUNDLED_MODEL or "/" in os.fspath(model):
         checkpoint = find_checkpoint(model)
         if find_files(checkpoint).config is not None:
@@ -96,6 +95,13 @@ def find_regression(model: str | os.PathLike[str], architecture: Architecture) -
     else:
         path = regression_file(os.fspath(model))
     return _read(path, architecture)
+
+
+def _refuse_esmc(model: str | os.PathLike[str]) -> NoReturn:
+    raise ValueError(
+        f"model must have a contact regression; got {model_label(model)}, an ESM C model. None was "
+        "published for ESM C. Pass an ESM-2, ESM-1b or ESM-1 model."
+    )
 
 
 def _beside(checkpoint: Path) -> Path:

@@ -121,7 +121,10 @@ def _identify(path: Path, stop: Stop) -> Identity:
 
 
 def _state(path: Path) -> CheckpointState:
-    return _state_of_all(find_files(path))
+    real = os.path.realpath(path)
+    alone = CheckpointState(real, (_state_of(real, os.stat(real)),))
+    # a PyTorch file that is known need not be opened to see that it is one
+    return alone if alone in _known else _state_of_all(find_files(path))
 
 
 def _state_of_all(files: CheckpointFiles) -> CheckpointState:
