@@ -30,7 +30,11 @@ def read_checkpoint(path: Path) -> Checkpoint:
         If the file is damaged, is not a checkpoint of a sequence model, contains code, or has a tensor
         of a wrong shape or type.
     """
-    data = load_weights_only(path)
+    return fair_esm_checkpoint(path, load_weights_only(path))
+
+
+def fair_esm_checkpoint(path: Path, data: Any) -> Checkpoint:
+    """Return the checkpoint that the content of a PyTorch file describes, see `read_checkpoint`."""
     if not isinstance(data, dict) or not isinstance(data.get("model"), dict):
         raise ValueError(
             f"{path} must be a checkpoint in fair-esm's format; got a file without a 'model' "
