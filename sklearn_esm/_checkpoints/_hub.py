@@ -5,7 +5,6 @@ Only what the numbers depend on is downloaded: the settings, and one layout of t
 
 from __future__ import annotations
 
-import json
 import re
 import threading
 from collections.abc import Callable, Iterator
@@ -15,17 +14,17 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
-from sklearn_esm._background import StoppedError
 from sklearn_esm._checkpoints._catalog import ESMC
 from sklearn_esm._checkpoints._download import offline
 from sklearn_esm._checkpoints._hub_checksum import check_sha256
 from sklearn_esm._checkpoints._hub_errors import MissingFileError, explained
+from sklearn_esm._checkpoints._layout import CONFIG, read_index
+from sklearn_esm._checkpoints._lora import ADAPTER_CONFIG
 from sklearn_esm._optional_dependencies import import_extra
 
 T = TypeVar("T")
 
 _FORM = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@([\w][\w./-]*))?", re.ASCII)
-_CONFIG, _ADAPTER_CONFIG = "config.json", "adapter_config.json"
 # in the order in which transformers and peft look for them
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 _ADAPTER_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
@@ -48,6 +47,7 @@ _PINNED = {
     for model in ESMC.values()
     if model.hub is not None and model.hub.sha256 is not None
 }
+_of_thread = threading.local()
 # what was found in this process: the commit of a revision, and the files of a commit
 _commits: dict[tuple[str, str, Repository], Repository] = {}
 _files: dict[tuple[str, Repository], list[Path]] = {}
@@ -94,7 +94,7 @@ def at_commit(repository: Repository) -> Repository:
 
 def settings_file(repository: Repository) -> Path:
     """Return ``config.json``, or the ``adapter_config.json`` of a LoRA adapter; see `at_commit`."""
-    for name in (_CONFIG, _ADAPTER_CONFIG):
+    for name in (CONFIG, ADAPTER_CONFIG):
         path = _file(repository, name, cached_only=False)
         if path is not None:
             return path
@@ -102,7 +102,7 @@ def settings_file(repository: Repository) -> Path:
         raise MissingFileError.offline(repository)
     raise ValueError(
         f"model must be a repository in transformers' or peft's format; got {repository}, which has no "
-        f"{_CONFIG}. Pass another repository, or the path of a checkpoint."
+        f"{CONFIG}. Pass another repository, or the path of a checkpoint."
     )
 
 
@@ -119,7 +119,7 @@ def snapshot_folder(repository: Repository) -> Path:
     key = (_client(repository).constants.HF_HUB_CACHE, repository)
     files = _files.get(key, [])
     if not files or not all(path.is_file() for path in files):
-        files = _files[key] = _interruptible(lambda: _download(repository))
+        files = _files[key] = _stoppable(lambda: _download(repository))
     if repository in _PINNED:
         check_sha256(files[1], _PINNED[repository], str(repository))
     return files[0].parent
@@ -165,7 +165,7 @@ def cached_commits(name: str) -> list[str]:
 def _download(repository: Repository) -> list[Path]:
     """Return the settings file and the weights, from the cache if it has every file of a layout."""
     settings = settings_file(repository)
-    adapter = settings.name == _ADAPTER_CONFIG
+    adapter = settings.name == ADAPTER_CONFIG
     names = _ADAPTER_WEIGHTS if adapter else _WEIGHTS
     for cached_only in (True,) if _is_offline(repository) else (True, False):
         for name in names:
@@ -188,7 +188,9 @@ def _weights(repository: Repository, name: str, cached_only: bool) -> list[Path]
     index = _file(repository, f"{name}.index.json", cached_only)
     if index is None:
         return []
-    shards = {name: _file(repository, name, cached_only) for name in _shards(index)}
+    shards = {
+        name: _file(repository, name, cached_only) for name in sorted({*read_index(index).values()})
+    }
     missing = [name for name, path in shards.items() if path is None]
     if missing and not cached_only:
         raise ValueError(
@@ -196,18 +198,6 @@ def _weights(repository: Repository, name: str, cached_only: bool) -> list[Path]
             "another revision."
         )
     return [] if missing else [index, *(path for path in shards.values() if path is not None)]
-
-
-def _shards(index: Path) -> list[str]:
-    try:
-        return sorted(
-            {str(name) for name in json.loads(index.read_text("utf-8"))["weight_map"].values()}
-        )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(
-            f"{index} must be a JSON file with a weight_map; got another one ({error!r}). Delete it, "
-            "and run this again."
-        ) from error
 
 
 def _file(repository: Repository, name: str, cached_only: bool) -> Path | None:
@@ -238,13 +228,24 @@ def _client(repository: Repository) -> Any:
     return hub
 
 
-def _interruptible(function: Callable[[], T]) -> T:
-    """Return ``function()``, without keeping a process alive that ends after Ctrl-C.
+@contextmanager
+def downloads_stopped_by(check: Callable[[], None]) -> Iterator[None]:
+    """Call ``check`` while this thread waits for a download. It raises to stop waiting."""
+    _of_thread.check = check
+    try:
+        yield
+    finally:
+        del _of_thread.check
 
-    A transform downloads in a thread, for which Python waits at its end. A second thread that Python
-    does not wait for does the work, so that it ends with the process.
+
+def _stoppable(function: Callable[[], T]) -> T:
+    """Return ``function()``, called in a thread of its own if this one can be stopped.
+
+    Python does not wait for that thread, so a process that ends after Ctrl-C does not first complete a
+    download of gigabytes.
     """
-    if threading.current_thread() is threading.main_thread():
+    check = getattr(_of_thread, "check", None)
+    if check is None:
         return function()
     results: SimpleQueue[tuple[Any, BaseException | None]] = SimpleQueue()
 
@@ -256,11 +257,10 @@ def _interruptible(function: Callable[[], T]) -> T:
 
     threading.Thread(target=run, name="sklearn-esm-download", daemon=True).start()
     while True:
+        check()
         try:
             value, error = results.get(timeout=_WAKE_UP)
         except Empty:
-            if not threading.main_thread().is_alive():
-                raise StoppedError from None
             continue
         if error is not None:
             raise error

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sklearn_esm._checkpoints._architecture import Architecture
-from sklearn_esm._checkpoints._fingerprint import Identity, identify
+from sklearn_esm._checkpoints._catalog import ESMC
+from sklearn_esm._checkpoints._esmc_format import esmc_architecture
+from sklearn_esm._checkpoints._fingerprint import CheckpointState, Identity, identify
 from sklearn_esm._checkpoints._hub import Repository, at_commit, cached_commits, settings_file
+from sklearn_esm._checkpoints._hugging_face_format import architecture_of
+from sklearn_esm._checkpoints._layout import CONFIG, read_json
 from sklearn_esm._checkpoints._locate import find_checkpoint, find_repository
 
 
@@ -30,7 +33,9 @@ class HubIdentity(Identity):
         return Path(self.reference)
 
 
-_NOT_READ: Any = None  # the state of files that nothing was read from
+# whose config.json need not name the type of model
+_OF_ESMC = {model.hub.repository for model in ESMC.values() if model.hub is not None}
+
 _known: dict[str, HubIdentity] = {}
 # the content of each repository and commit whose weights were read in this process
 _contents: dict[str, str] = {}
@@ -87,24 +92,26 @@ def former_reference(identity: HubIdentity, fingerprint: str) -> str | None:
 
 
 def _identify_repository(repository: Repository) -> HubIdentity:
-    from sklearn_esm._checkpoints._hugging_face_format import (  # type: ignore[import-not-found, unused-ignore]
-        architecture_of,
-    )
-
     path = settings_file(repository)
-    settings = _settings(path)
+    settings = read_json(path)
     name = str(repository)
-    architecture: Architecture
-    if path.name == "config.json":
-        try:
-            architecture = architecture_of(settings)
-        except ValueError as error:
-            raise ValueError(f"{repository}: {error}") from error
+    if path.name == CONFIG:
+        architecture = _architecture(repository, settings)
     else:
         base = identify_model(_base_of(path, settings))
         architecture = base.architecture
         name = f"{name} on {base.fingerprint}"
-    return HubIdentity(_sha256(name), architecture, _NOT_READ, str(repository))
+    nothing = CheckpointState(str(repository), ())
+    return HubIdentity(_sha256(name), architecture, nothing, str(repository))
+
+
+def _architecture(repository: Repository, settings: dict[str, Any]) -> Architecture:
+    try:
+        if settings.get("model_type") == "esmc" or repository.name in _OF_ESMC:
+            return esmc_architecture(settings)
+        return architecture_of(settings)
+    except ValueError as error:
+        raise ValueError(f"{repository}: {error}") from error
 
 
 def _base_of(path: Path, settings: dict[str, Any]) -> str:
@@ -119,18 +126,3 @@ def _base_of(path: Path, settings: dict[str, Any]) -> str:
 
 def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _settings(path: Path) -> dict[str, Any]:
-    try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(
-            f"{path} must be a JSON file; got a damaged or different file ({error}). Delete it, and run "
-            "this again."
-        ) from error
-    if not isinstance(settings, dict):
-        raise ValueError(
-            f"{path} must hold a JSON object; got {type(settings).__name__}. Pass another repository."
-        )
-    return settings

@@ -14,6 +14,7 @@ from sklearn.utils.parallel import Parallel, delayed
 
 from sklearn_esm._background import Stop
 from sklearn_esm._checkpoints._fingerprint import Identity
+from sklearn_esm._checkpoints._hub import downloads_stopped_by
 from sklearn_esm._checkpoints._identity import identify_weights
 from sklearn_esm._execution._models import loaded_model, resolve_device
 from sklearn_esm._execution._outputs import Parts, Result
@@ -141,7 +142,7 @@ def run_batch(request: Request, batch: Batch) -> list[Result]:
 def _run_here(request: Request, stop: Stop, batch: Batch) -> list[Result]:
     from sklearn_esm._engine import stopped_by
 
-    with stopped_by(stop.check):
+    with stopped_by(stop.check), downloads_stopped_by(stop.check):
         return run_batch(request, batch)
 
 
