@@ -11,7 +11,8 @@ from sklearn.base import BaseEstimator, TransformerMixin
 
 from sklearn_esm._cache import CacheInfo, cache_info, prune_cache
 from sklearn_esm._checkpoints._architecture import Architecture
-from sklearn_esm._checkpoints._fingerprint import Identity, identify
+from sklearn_esm._checkpoints._fingerprint import Identity
+from sklearn_esm._checkpoints._identity import HubIdentity, former_reference, identify_model
 from sklearn_esm._checkpoints._locate import find_checkpoint, is_path, model_label
 from sklearn_esm._execution._outputs import Output
 from sklearn_esm._execution._pieces import Item
@@ -25,7 +26,7 @@ _Check: TypeAlias = Callable[[list[str | None], Architecture], object]
 
 
 class SequenceTransformer(TransformerMixin, BaseEstimator):
-    """Base class of the transformers of protein sequences, which run one of Meta's ESM models.
+    """Base class of the transformers of protein sequences, which run an ESM model.
 
     Their common parameters: ``model``, ``overlong``, ``max_length``, ``invalid``,
     ``missing``, ``device``, ``dtype``, ``batch_tokens``, ``cache``, ``n_jobs`` and ``verbose``.
@@ -138,13 +139,24 @@ class SequenceTransformer(TransformerMixin, BaseEstimator):
         return sequences
 
     def _identify(self) -> Identity:
-        """Return the identity of the checkpoint, which is downloaded if it is not on this machine."""
-        return identify(find_checkpoint(self.model))
+        """Return the identity of the model.
+
+        A checkpoint of fair-esm is downloaded if it is not on this machine. Of a repository of the
+        Hugging Face Hub only the settings are.
+        """
+        return identify_model(self.model)
 
     def _identify_fitted(self) -> Identity:
         """Return the identity of the checkpoint; raise ValueError if ``fit`` saw other weights."""
         identity = self._identify()
         if identity.fingerprint != self.model_fingerprint_:
+            if isinstance(identity, HubIdentity):
+                former = former_reference(identity, self.model_fingerprint_)
+                raise ValueError(
+                    f"The weights of {model_label(self.model)!r} at {identity.reference} must be those "
+                    f"this estimator was fitted with, of {former or 'another commit'}. Fit again, or "
+                    f"set model={former or 'org/name@commit'!r} for the former weights."
+                )
             raise ValueError(
                 f"The weights of {model_label(self.model)!r} at {identity.path} must be those this "
                 f"estimator was fitted with (SHA-256 {self.model_fingerprint_[:12]}...); got "
@@ -153,10 +165,14 @@ class SequenceTransformer(TransformerMixin, BaseEstimator):
         return identity
 
     def _request(self, identity: Identity, output: Output) -> Request:
-        # a worker on another machine finds a published model by its name
-        portable = find_checkpoint(self.model) if is_path(self.model) else self.model
+        if isinstance(identity, HubIdentity):
+            name = identity.reference  # a branch could move before a worker reads it
+        elif is_path(self.model):
+            name = os.fspath(find_checkpoint(self.model))
+        else:  # a worker on another machine finds a published model by its name
+            name = os.fspath(self.model)
         return Request(
-            model_name=os.fspath(portable),
+            model_name=name,
             fingerprint=identity.fingerprint,
             output=output,
             device=self.device,

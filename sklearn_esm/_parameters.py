@@ -13,8 +13,8 @@ from typing import Any, Literal, TypeAlias, get_args
 import numpy as np
 
 from sklearn_esm._checkpoints._architecture import Architecture
-from sklearn_esm._checkpoints._catalog import BUNDLED_MODEL, published_model
-from sklearn_esm._checkpoints._locate import is_path
+from sklearn_esm._checkpoints._catalog import BUNDLED_MODEL, ESMC, published_model
+from sklearn_esm._checkpoints._locate import find_repository, is_path
 from sklearn_esm._pooling import POOLINGS, Pooling, pooling_name
 from sklearn_esm._sequences import check_one_of, listed, shorten
 
@@ -34,7 +34,7 @@ def check_parameters(estimator: Any) -> None:
     if not isinstance(estimator.model, (str, os.PathLike)):
         raise TypeError(
             f"model must be a str or path-like; got {estimator.model!r}. Pass a model's name, or the "
-            "path of a .pt checkpoint."
+            "path of a checkpoint."
         )
     check_choice(estimator, "dtype", get_args(Dtype))
     check_choice(estimator, "overlong", estimator._overlong_policies)
@@ -118,23 +118,27 @@ def published_architecture(model: str | os.PathLike[str]) -> Architecture | None
     Returns
     -------
     Architecture or None
-        None for a path and for the bundled model, because their files need no download.
+        None for a path and for the bundled model, because their files need no download, and for other
+        repositories of the Hugging Face Hub, whose settings are a small download.
 
     Raises
     ------
     ValueError
-        If the name is not that of a published sequence model.
+        If the name is not that of a published sequence model, and has not the form of a repository.
     """
-    if is_path(model) or os.fspath(model) == BUNDLED_MODEL:
+    text = os.fspath(model)
+    if is_path(model) or text == BUNDLED_MODEL:
         return None
-    entry = published_model(os.fspath(model))
+    if text not in ESMC and find_repository(model) is not None:
+        return None
+    entry = published_model(text)
     family = "esm1b" if entry.family == "esm1v" else entry.family
     return Architecture(
         family=family,
         layers=entry.layers,
         width=entry.width,
         heads=entry.heads,
-        token_dropout=family != "esm1",
+        token_dropout=family not in ("esm1", "esmc"),
         max_length=entry.max_length,
     )
 

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 class Architecture:
     """Shape and family of a model, read from the content of its checkpoint.
 
-    ``family`` is ``"esm2"``, ``"esm1b"`` or ``"esm1"``. ESM-1v is an ESM-1b whose checkpoint has no
-    ``emb_layer_norm_before``. ``max_length`` is in residues.
+    ``family`` is ``"esm2"``, ``"esm1b"``, ``"esm1"`` or ``"esmc"``. ESM-1v is an ESM-1b whose checkpoint
+    has no ``emb_layer_norm_before``. ``max_length`` is in residues.
     """
 
     family: str
@@ -28,8 +28,8 @@ class Architecture:
 
     @property
     def alphabet(self) -> str:
-        """Name of the family's alphabet in fair-esm."""
-        return "ESM-1" if self.family == "esm1" else "ESM-1b"
+        """Name of the family's alphabet: ESM-2 has that of ESM-1b."""
+        return {"esm1": "ESM-1", "esmc": "ESM-C"}.get(self.family, "ESM-1b")
 
     @property
     def has_eos(self) -> bool:
@@ -38,7 +38,10 @@ class Architecture:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """An opened checkpoint: path, architecture, and tensors by fair-esm's names."""
+    """An opened checkpoint: path, architecture, and tensors by canonical names.
+
+    These are fair-esm's names, and for what fair-esm does not have, those of transformers' ``Esmc``.
+    """
 
     path: Path
     architecture: Architecture

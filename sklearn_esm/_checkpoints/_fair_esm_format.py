@@ -14,6 +14,7 @@ from sklearn_esm._checkpoints._torch_file import load_weights_only
 
 _PREFIX = re.compile(r"^(encoder\.|decoder\.)?(sentence_encoder\.)?")
 _LAYER = re.compile(r"layers\.(\d+)\.", re.ASCII)
+_MASK = 32  # token of <mask> in the alphabet of ESM-1b
 _READABLE_ARCHITECTURES = {"roberta_large": "esm1b", "protein_bert_base": "esm1"}
 _OTHER_ARCHITECTURES = {
     "msa_transformer": "an MSA Transformer, which needs alignments",
@@ -30,7 +31,11 @@ def read_checkpoint(path: Path) -> Checkpoint:
         If the file is damaged, is not a checkpoint of a sequence model, contains code, or has a tensor
         of a wrong shape or type.
     """
-    data = load_weights_only(path)
+    return fair_esm_checkpoint(path, load_weights_only(path))
+
+
+def fair_esm_checkpoint(path: Path, data: Any) -> Checkpoint:
+    """Return the checkpoint that the content of a PyTorch file describes, see `read_checkpoint`."""
     if not isinstance(data, dict) or not isinstance(data.get("model"), dict):
         raise ValueError(
             f"{path} must be a checkpoint in fair-esm's format; got a file without a 'model' "
@@ -48,7 +53,23 @@ def read_checkpoint(path: Path) -> Checkpoint:
         reason = f"{error} is missing" if isinstance(error, KeyError) else error
         raise _incomplete(path, reason) from error
     check_tensors(path, architecture, weights, feed_forward=feed_forward, output_bias=output_bias)
+    if family == "esm1b":
+        _zero_mask_row(weights)
     return Checkpoint(path, architecture, weights)
+
+
+def _zero_mask_row(weights: dict[str, Any]) -> None:
+    """Zero the embedding of ``<mask>``, as fair-esm's loader does for ESM-1b and ESM-1v.
+
+    If the head's weight is the same tensor in the file, its row becomes zero too.
+    """
+    embedding = weights["embed_tokens.weight"]
+    head = weights.get("lm_head.weight", embedding)
+    zeroed = embedding.clone()  # (33, width)
+    zeroed[_MASK] = 0
+    weights["embed_tokens.weight"] = zeroed
+    if head.data_ptr() == embedding.data_ptr():
+        weights["lm_head.weight"] = zeroed
 
 
 def _incomplete(path: Path, reason: object) -> ValueError:

@@ -15,6 +15,7 @@ Shape = tuple[int | None, ...]  # None is any size
 _VOCABULARY = {"ESM-1b": 33, "ESM-1": 35}
 # rows of ESM-1b's and ESM-1v's position table without a residue: 0 and 1 are unused, and BOS and EOS
 UNUSED_POSITIONS = 4
+_NORM_BEFORE = ("emb_layer_norm_before.weight", "emb_layer_norm_before.bias")
 _AGAIN = "Download or copy the file again."
 
 
@@ -46,8 +47,9 @@ def check_tensors(
     ValueError
         If a tensor is missing or has a wrong type, layout or shape. The head may be missing.
     """
-    shapes = dict(_encoder(architecture, feed_forward, weights))
-    for name, shape in _head(architecture):
+    norm_before = any(name in weights for name in _NORM_BEFORE)  # ESM-1v has none
+    shapes = dict(encoder_shapes(architecture, feed_forward, norm_before=norm_before))
+    for name, shape in head_shapes(architecture):
         if name in weights or (name == "embed_out_bias" and output_bias and "embed_out" in weights):
             shapes[name] = shape
     missing = [name for name in shapes if name not in weights]
@@ -59,7 +61,7 @@ def check_tensors(
         )
     for name, shape in shapes.items():
         check_tensor(path, name, weights, shape)
-    _check_overlap(path, [weights[name] for name in shapes])
+    check_overlap(path, [weights[name] for name in shapes])
 
 
 def check_tensor(
@@ -94,17 +96,16 @@ def check_tensor(
     return tuple(tensor.shape)
 
 
-def _encoder(
-    architecture: Architecture, feed_forward: int, weights: Mapping[str, Any]
+def encoder_shapes(
+    architecture: Architecture, feed_forward: int, *, norm_before: bool
 ) -> Iterator[tuple[str, Shape]]:
     """Yield name and shape of each tensor in the order of the forward pass."""
     width = architecture.width
     yield "embed_tokens.weight", (_VOCABULARY[architecture.alphabet], width)
     if architecture.max_length is not None:
         yield "embed_positions.weight", (architecture.max_length + UNUSED_POSITIONS, width)
-        norm = [f"emb_layer_norm_before.{kind}" for kind in ("weight", "bias")]
-        if any(name in weights for name in norm):  # ESM-1v has none
-            yield from ((name, (width,)) for name in norm)
+        if norm_before:
+            yield from ((name, (width,)) for name in _NORM_BEFORE)
     for layer in range(architecture.layers):
         for name, shape in _block(architecture, feed_forward):
             yield f"layers.{layer}.{name}", shape
@@ -127,7 +128,7 @@ def _block(architecture: Architecture, feed_forward: int) -> Iterator[tuple[str,
         yield "self_attn.bias_v", (1, 1, width)
 
 
-def _head(architecture: Architecture) -> Iterator[tuple[str, Shape]]:
+def head_shapes(architecture: Architecture) -> Iterator[tuple[str, Shape]]:
     """Yield name and shape of each tensor that a language-model head can have."""
     width, vocabulary = architecture.width, _VOCABULARY[architecture.alphabet]
     if architecture.has_eos:
@@ -145,7 +146,7 @@ def _pair(name: str, outputs: int, *inputs: int) -> Iterator[tuple[str, Shape]]:
     yield f"{name}.bias", (outputs,)
 
 
-def _check_overlap(path: Path, tensors: list[Any]) -> None:
+def check_overlap(path: Path, tensors: list[Any]) -> None:
     """Check that the tensors do not overlap. One tensor may have several names."""
     views = {(t.data_ptr(), t.shape, t.stride(), t.dtype): t.nbytes for t in tensors}
     storages = [t.untyped_storage() for t in tensors]

@@ -32,7 +32,7 @@ def load_weights_only(path: Path) -> Any:
     import torch
 
     try:
-        mapped = check_claims(path) and _may_map()
+        mapped = check_claims(path) and may_map()
         with _reading, torch.serialization.safe_globals([argparse.Namespace]):
             return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except (FileNotFoundError, PermissionError, MemoryError):
@@ -54,5 +54,6 @@ def load_weights_only(path: Path) -> Any:
         ) from error
 
 
-def _may_map() -> bool:
+def may_map() -> bool:
+    """Return whether files may be memory-mapped: yes, unless SKLEARN_ESM_MMAP forbids it."""
     return os.environ.get("SKLEARN_ESM_MMAP", "").strip().lower() not in ("0", "false", "no")

@@ -19,11 +19,11 @@ _FINEST = 2.0**-20
 
 
 class Linear(Protocol):
-    """``x W^T + b`` for a weight of shape ``(outputs, inputs)``."""
+    """``x W^T + b`` for a weight of shape ``(outputs, inputs)``; b may be missing."""
 
     outputs: int
 
-    def __init__(self, weight: Tensor, bias: Tensor) -> None: ...
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None: ...
 
     def prepare(self, x: Tensor) -> Any:
         """Return the input ``(tokens, inputs)`` in the form that these layers need."""
@@ -31,44 +31,52 @@ class Linear(Protocol):
     def into(self, x: Any, out: Tensor) -> None:
         """Write the product for a prepared input to ``out`` ``(tokens, outputs)``."""
 
-    def add_to(self, residual: Tensor, x: Any) -> None:
-        """Add the product for a prepared input to float32 ``residual`` ``(tokens, outputs)``."""
+    def add_to(self, residual: Tensor, x: Any, scale: float = 1) -> None:
+        """Add ``scale`` times the product to float32 ``residual`` ``(tokens, outputs)``."""
 
 
 class FullLinear:
     """A float32 layer that uses the memory-mapped tensors without a copy."""
 
-    def __init__(self, weight: Tensor, bias: Tensor) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         self.outputs = len(weight)
         # a view, because matrix products accept either order
         self.weight = weight.T  # (inputs, outputs)
-        self.bias = bias  # (outputs,)
+        self.bias = bias  # (outputs,) or None
 
     def prepare(self, x: Tensor) -> Tensor:
         return x  # (tokens, inputs)
 
     def into(self, x: Tensor, out: Tensor) -> None:
-        torch.addmm(self.bias, x, self.weight, out=out)  # (tokens, outputs)
+        if self.bias is None:
+            torch.mm(x, self.weight, out=out)  # (tokens, outputs)
+        else:
+            torch.addmm(self.bias, x, self.weight, out=out)  # (tokens, outputs)
 
-    def add_to(self, residual: Tensor, x: Tensor) -> None:
-        residual.addmm_(x, self.weight).add_(self.bias)  # (tokens, outputs)
+    def add_to(self, residual: Tensor, x: Tensor, scale: float = 1) -> None:
+        residual.addmm_(x, self.weight, alpha=scale)  # (tokens, outputs)
+        if self.bias is not None:
+            residual.add_(self.bias, alpha=scale)
 
 
 class HalfLinear:
     """A layer in the weight's dtype, bfloat16 or float16. The residual stays float32."""
 
-    def __init__(self, weight: Tensor, bias: Tensor) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         self.outputs = len(weight)
-        self.weight, self.bias = weight, bias  # (outputs, inputs) and (outputs,)
+        self.weight, self.bias = weight, bias  # (outputs, inputs) and (outputs,) or None
 
     def prepare(self, x: Tensor) -> Tensor:
         return x.to(self.weight.dtype)  # (tokens, inputs)
 
     def into(self, x: Tensor, out: Tensor) -> None:
-        torch.addmm(self.bias, x, self.weight.T, out=out)  # (tokens, outputs)
+        if self.bias is None:
+            torch.mm(x, self.weight.T, out=out)  # (tokens, outputs)
+        else:
+            torch.addmm(self.bias, x, self.weight.T, out=out)  # (tokens, outputs)
 
-    def add_to(self, residual: Tensor, x: Tensor) -> None:
-        residual.add_(F.linear(x, self.weight, self.bias))  # (tokens, outputs)
+    def add_to(self, residual: Tensor, x: Tensor, scale: float = 1) -> None:
+        residual.add_(F.linear(x, self.weight, self.bias), alpha=scale)  # (tokens, outputs)
 
 
 class Quantised(NamedTuple):
@@ -87,7 +95,7 @@ class Int8Linear:
     rounding. Over all blocks this adds up to about the error of the quantisation.
     """
 
-    def __init__(self, weight: Tensor, bias: Tensor) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         self.outputs = len(weight)
         largest = torch.maximum(weight.amax(1), -weight.amin(1))  # (outputs,)
         scale = largest.clamp_(min=1e-30) / 127  # (outputs,)
@@ -101,11 +109,16 @@ class Int8Linear:
 
     def into(self, x: Quantised, out: Tensor) -> None:
         product = multiply(x.steps, self.packed, self.scale)  # (tokens, outputs)
-        torch.addcmul(self.bias, product, x.scale, out=out).addcmul_(self.sums, x.low)
+        if self.bias is None:
+            torch.mul(product, x.scale, out=out).addcmul_(self.sums, x.low)
+        else:
+            torch.addcmul(self.bias, product, x.scale, out=out).addcmul_(self.sums, x.low)
 
-    def add_to(self, residual: Tensor, x: Quantised) -> None:
+    def add_to(self, residual: Tensor, x: Quantised, scale: float = 1) -> None:
         product = multiply(x.steps, self.packed, self.scale)  # (tokens, outputs)
-        residual.addcmul_(product, x.scale).addcmul_(self.sums, x.low).add_(self.bias)
+        residual.addcmul_(product, x.scale, value=scale).addcmul_(self.sums, x.low, value=scale)
+        if self.bias is not None:
+            residual.add_(self.bias, alpha=scale)
 
 
 def quantise(x: Tensor) -> Quantised:

@@ -1,4 +1,4 @@
-"""Convert clean sequences to packed token ids of fair-esm's alphabets."""
+"""Convert clean sequences to packed token ids of fair-esm's alphabets, and of ESM C's."""
 
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ _BOS, _EOS = "^", "$"
 # ids of esm.data.Alphabet; written out here because another package is imported as "esm" too
 _RESIDUES, _FIRST_RESIDUE = "LAGVSERTIDPKQNFYMHWCXBUZO", 4
 _EOS_ID, _UNKNOWN_ID = 2, 3
-_BOS_IDS = {"ESM-1b": 0, "ESM-1": 32}
-_MASK_IDS = {"ESM-1b": 32, "ESM-1": 33}
+# ESM C has the tokens of ESM-1b and ESM-2, except 31: the chain break, which is not a residue
+_BOS_IDS = {"ESM-1b": 0, "ESM-1": 32, "ESM-C": 0}
+_MASK_IDS = {"ESM-1b": 32, "ESM-1": 33, "ESM-C": 32}
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Tokens:
 
 
 def tokenise(sequences: Sequence[str], architecture: Architecture) -> Tokens:
-    """Return the tokens of clean sequences, equal to fair-esm's batch converter without padding."""
+    """Return the tokens of clean sequences, equal to those of the reference without padding."""
     end = _EOS if architecture.has_eos else ""
     text = "".join(f"{_BOS}{sequence}{end}" for sequence in sequences)
     ids = residue_tokens(text, architecture)  # (tokens,)

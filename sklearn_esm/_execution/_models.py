@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
-from sklearn_esm._checkpoints._fair_esm_format import read_checkpoint
-from sklearn_esm._checkpoints._fingerprint import FileState, Identity, identify
+from sklearn_esm._checkpoints._fingerprint import CheckpointState, Identity, identify
+from sklearn_esm._checkpoints._reader import read_checkpoint
 from sklearn_esm._locks import fork_safe_lock
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 # enough for a search over models; loading one again only maps its file
 MAX_MODELS = 2
 
-_models: OrderedDict[tuple[FileState, str, str, str], PackedModel] = OrderedDict()
+_models: OrderedDict[tuple[CheckpointState, str, str, str], PackedModel] = OrderedDict()
 _lock = fork_safe_lock()
 
 
@@ -29,8 +29,8 @@ def loaded_model(identity: Identity, device: str, dtype: str) -> PackedModel:
     """
     from sklearn_esm._engine import PackedModel
 
-    # the state is in the key because the model is mapped from this very file: a copy with the same
-    # fingerprint stays intact when this file is overwritten
+    # the state is in the key because the model is mapped from these very files: a copy with the same
+    # fingerprint stays intact when they are overwritten
     key = (identity.state, identity.fingerprint, device, dtype)
     with _lock:
         if key not in _models:

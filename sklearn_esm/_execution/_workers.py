@@ -13,8 +13,9 @@ from joblib import effective_n_jobs
 from sklearn.utils.parallel import Parallel, delayed
 
 from sklearn_esm._background import Stop
-from sklearn_esm._checkpoints._fingerprint import Identity, identify
-from sklearn_esm._checkpoints._locate import find_checkpoint
+from sklearn_esm._checkpoints._fingerprint import Identity
+from sklearn_esm._checkpoints._hub import downloads_stopped_by
+from sklearn_esm._checkpoints._identity import identify_weights
 from sklearn_esm._execution._models import loaded_model, resolve_device
 from sklearn_esm._execution._outputs import Parts, Result
 from sklearn_esm._execution._passes import run_in_passes
@@ -141,7 +142,7 @@ def run_batch(request: Request, batch: Batch) -> list[Result]:
 def _run_here(request: Request, stop: Stop, batch: Batch) -> list[Result]:
     from sklearn_esm._engine import stopped_by
 
-    with stopped_by(stop.check):
+    with stopped_by(stop.check), downloads_stopped_by(stop.check):
         return run_batch(request, batch)
 
 
@@ -151,15 +152,15 @@ def _run_in_worker(request: Request, batch: Batch) -> list[Result]:
 
 
 def _requested_checkpoint(request: Request) -> Identity:
-    """Return the identity of the request's checkpoint.
+    """Return the identity of the request's checkpoint, which is downloaded if needed.
 
     Raises
     ------
     ValueError
         If its weights are not those that the request was made for. They must not be cached for it.
     """
-    identity = identify(find_checkpoint(request.model_name))
-    if identity.fingerprint != request.fingerprint:
+    fingerprint, identity = identify_weights(request.model_name)
+    if fingerprint != request.fingerprint:
         raise ValueError(
             f"The weights at {identity.path} must be those with which this run began; got others. Fit "
             "again, or restore the file. On several machines, give each the same file."

@@ -13,7 +13,7 @@ from rich.filesize import decimal
 from sklearn_esm import ESMEmbeddingTransformer, __version__
 from sklearn_esm._cache import CacheInfo, cache_info, prune_cache
 from sklearn_esm._checkpoints._catalog import BUNDLED_MODEL, published_model
-from sklearn_esm._checkpoints._locate import find_checkpoint
+from sklearn_esm._checkpoints._locate import find_checkpoint, find_repository
 from sklearn_esm._parameters import Dtype, check_cache
 from sklearn_esm._sequences import Invalid, Missing
 from sklearn_esm.cli._embed import check_command, embed_records
@@ -22,7 +22,7 @@ from sklearn_esm.cli._output import Destination
 from sklearn_esm.cli._tables import parse_size, print_models
 
 app = typer.Typer(
-    help="Embed protein sequences with Meta's ESM language models.",
+    help="Embed protein sequences with the ESM language models.",
     epilog="Exit codes: 0 success; 1 failure, with a message; 2 invalid command line; 130 interrupted.",
     add_completion=False,
     no_args_is_help=True,
@@ -72,7 +72,7 @@ def embed(
         str,
         typer.Option(
             metavar="NAME|PATH",
-            help="Name listed by `models`, or path of a .pt file.",
+            help="Name listed by `models`, org/name on the Hugging Face Hub, or path.",
             rich_help_panel=_WHAT,
         ),
     ] = "esm2_t6_8M_UR50D",
@@ -213,17 +213,28 @@ def embed(
 
 @app.command()
 def download(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="Name listed by 'models'.")],
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            help="Name listed by 'models', or org/name[@revision] on the Hugging Face Hub.",
+        ),
+    ],
 ) -> None:
-    """Download a model if it is not on this machine, and print the path of its file.
+    """Download a model if it is not on this machine, and print the path of its file or folder.
 
-    An interrupted download is resumed. The file is shared with fair-esm in torch hub's folder. Set
-    TORCH_HOME to move that folder, and SKLEARN_ESM_MIRROR to use another server.
+    Meta's models are shared with fair-esm in torch hub's folder, and an interrupted download is resumed.
+    Set TORCH_HOME to move that folder, and SKLEARN_ESM_MIRROR to use another server.
+
+    ESM C and the models of the Hugging Face Hub are shared with transformers in the Hub's cache. Set
+    HF_HOME to move it, HF_ENDPOINT to use another server, and HF_TOKEN to log in.
     """
     with usage():
-        if model != BUNDLED_MODEL:
+        repository = find_repository(model)
+        if repository is None and model != BUNDLED_MODEL:
             published_model(model)
-    with explained("The partial download is kept; rerun the command to resume."):
+    kept = "The partial download is kept" if repository is None else "Complete files are kept"
+    with explained(f"{kept}; rerun the command to resume."):
         typer.echo(find_checkpoint(model))
 
 

@@ -11,8 +11,9 @@ import numpy as np
 from sklearn.base import clone
 
 from sklearn_esm import ESMEmbeddingTransformer
-from sklearn_esm._checkpoints._fingerprint import identify
-from sklearn_esm._checkpoints._locate import find_checkpoint, model_label
+from sklearn_esm._checkpoints._hub import progress_hidden
+from sklearn_esm._checkpoints._identity import identify_model
+from sklearn_esm._checkpoints._locate import find_repository, model_label
 from sklearn_esm._fasta import read_fasta, record_label
 from sklearn_esm._sequences import SequenceError
 from sklearn_esm.cli._errors import usage
@@ -45,7 +46,9 @@ def embed_records(
     names, sequences = names[shard], sequences[shard]
     vectors = np.empty((0, len(features)), dtype=np.float32)
     if sequences:
-        vectors = embed.transform(sequences)
+        hidden = quiet and find_repository(embed.model) is not None
+        with progress_hidden() if hidden else nullcontext():
+            vectors = embed.transform(sequences)
     pooling: Any = embed.pooling
     embeddings = Embeddings(
         names=names,
@@ -60,10 +63,11 @@ def embed_records(
 
 
 def _look_up(embed: ESMEmbeddingTransformer, quiet: bool) -> None:
-    """Find or download the model, then check the parameters against it."""
+    """Find or download what identifies the model, then check the parameters against it."""
     with open(os.devnull, "w") as nowhere, redirect_stderr(nowhere) if quiet else nullcontext():
-        path = find_checkpoint(embed.model)  # errors are exceptions, so this hides only the progress bar
-    identify(path)  # first, because a damaged file is not an error of the command line
+        # errors are exceptions, so this hides only the progress bar. This is first, because a damaged
+        # file is not an error of the command line.
+        identify_model(embed.model)
     with usage():
         clone(embed).fit(["M"])
 

@@ -3,7 +3,15 @@ import re
 import esm.pretrained
 import pytest
 
-from sklearn_esm._checkpoints._catalog import ALIASES, BUNDLED_MODEL, CATALOG, published_model
+from sklearn_esm._checkpoints._catalog import (
+    ALIASES,
+    BUNDLED_MODEL,
+    CATALOG,
+    ESMC,
+    KNOWN_REPOSITORIES,
+    check_kind,
+    published_model,
+)
 
 
 def test_the_17_sequence_models_are_there():
@@ -75,6 +83,40 @@ def test_alias_is_the_first_of_the_five_esm1v_models():
 
 
 @pytest.mark.parametrize(
+    ("name", "layers", "width", "heads", "millions"),
+    [
+        ("esmc_300m", 30, 960, 15, 333),
+        ("esmc_600m", 36, 1152, 18, 575),
+        ("esmc_6b", 80, 2560, 40, 6350),
+    ],
+)
+def test_shapes_of_esmc(name, layers, width, heads, millions):
+    model = published_model(name)
+    shape = (model.family, model.layers, model.width, model.heads, model.max_length)
+    assert shape == ("esmc", layers, width, heads, None)
+    feed_forward = -(-(8 * width // 3) // 256) * 256
+    weights = layers * (4 * width**2 + 3 * width * feed_forward) + width**2 + 2 * 64 * width
+    assert weights == pytest.approx(millions * 10**6, rel=0.01)
+    assert model.parameters == pytest.approx(weights, rel=0.12)
+
+
+def test_the_sources_of_esmc():
+    assert {name: model.hub.repository for name, model in ESMC.items()} == {
+        "esmc_300m": "biohub/ESMC-300M",
+        "esmc_600m": "biohub/ESMC-600M",
+        "esmc_6b": "biohub/ESMC-6B",
+    }
+    for name in ("esmc_300m", "esmc_600m"):
+        assert re.fullmatch("[0-9a-f]{40}", ESMC[name].hub.commit)
+        assert re.fullmatch("[0-9a-f]{64}", ESMC[name].hub.sha256)
+    assert (ESMC["esmc_6b"].hub.commit, ESMC["esmc_6b"].hub.sha256) == (None, None)
+
+
+def test_every_licence_is_known():
+    assert {model.licence for model in (*CATALOG.values(), *ESMC.values())} == {"MIT"}
+
+
+@pytest.mark.parametrize(
     ("name", "reason"),
     [
         ("esm_msa1_t12_100M_UR50S", "an MSA Transformer, which needs alignments"),
@@ -83,12 +125,28 @@ def test_alias_is_the_first_of_the_five_esm1v_models():
         ("esmfold_v0", "an ESMFold model, which predicts structures"),
         ("esmfold_v1", "an ESMFold model, which predicts structures"),
         ("esmfold_structure_module_only_8M", "an ESMFold model, which predicts structures"),
+        ("facebook/esmfold_v1", "an ESMFold model, which predicts structures"),
+        ("esm3-sm-open-v1", "an ESM3 model, which generates sequences and structures"),
+        ("EvolutionaryScale/esm3-sm-open-v1", "an ESM3 model, which generates sequences"),
+        ("Rostlab/prot_t5_xl_uniref50", "a ProtT5 model"),
+        ("Rostlab/ProstT5", "a ProstT5 model"),
+        ("Rostlab/prot_bert_bfd", "a ProtBERT model"),
+        ("ElnaggarLab/ankh-base", "an Ankh model"),
+        ("westlake-repl/SaProt_650M_AF2", "a SaProt model, which needs structures"),
+        ("InstaDeepAI/nucleotide-transformer-500m-human-ref", "a model of DNA"),
+        ("Synthyra/ESMplusplus_small", "an ESM++ model, a copy of ESM C in another format"),
     ],
 )
 def test_other_kinds_are_refused_by_name_with_the_reason(name, reason):
-    with pytest.raises(ValueError, match="must be a sequence model; got") as refusal:
+    with pytest.raises(ValueError, match="must be a sequence model ") as refusal:
         published_model(name)
-    assert f"{name!r}, {reason}" in str(refusal.value)
+    assert f"got {name!r}, {reason}" in str(refusal.value)
+    assert "It is not supported." in str(refusal.value)
+
+
+@pytest.mark.parametrize("name", [*KNOWN_REPOSITORIES, "me/esm3-distilled", "me/ankh", "facebook/bart"])
+def test_a_repository_is_refused_by_name_only_if_the_owner_has_such_models(name):
+    check_kind(name)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +154,11 @@ def test_other_kinds_are_refused_by_name_with_the_reason(name, reason):
     [
         ("esm2_t33_650M_UR50S", "esm2_t33_650M_UR50D"),
         ("ESM2_T6_8M_UR50D", "esm2_t6_8M_UR50D"),
-        ("facebook/esm2_t36_3B_UR50D", "esm2_t36_3B_UR50D"),
+        ("https://huggingface.co/facebook/esm2_t36_3B_UR50D", "facebook/esm2_t36_3B_UR50D"),
+        ("facebook/esm2_t36_3B_UR50S", "facebook/esm2_t36_3B_UR50D"),
+        ("biohub/ESMC-300", "biohub/ESMC-300M"),
+        ("ESMC_600M", "esmc_600m"),
+        ("esmc-300m", "esmc_300m"),
         ("esm2_t6_1M_bundle", BUNDLED_MODEL),
     ],
 )
@@ -109,4 +171,4 @@ def test_a_typo_gets_the_closest_name_first(typo, meant):
 def test_a_name_like_no_other_gets_the_whole_list():
     with pytest.raises(ValueError, match="Published models: ") as refusal:
         published_model("bert")
-    assert all(name in str(refusal.value) for name in CATALOG)
+    assert all(name in str(refusal.value) for name in (*CATALOG, *ESMC))

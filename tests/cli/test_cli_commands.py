@@ -2,6 +2,7 @@
 
 import inspect
 import re
+import sys
 import threading
 
 import pytest
@@ -10,7 +11,7 @@ from mirror import PAYLOAD, Mirror
 from rich.filesize import decimal
 
 from sklearn_esm import ESMEmbeddingTransformer, __version__
-from sklearn_esm._checkpoints._catalog import CATALOG
+from sklearn_esm._checkpoints._catalog import CATALOG, ESMC
 from sklearn_esm._checkpoints._download import checkpoint_folder
 from sklearn_esm._checkpoints._fingerprint import identify
 from sklearn_esm._checkpoints._locate import find_checkpoint
@@ -47,10 +48,25 @@ def test_help_of_embed_lists_its_options():
 def test_models_lists_the_catalog():
     rows = [re.split(r" {2,}", line.strip()) for line in run("models").stdout.splitlines()]
     found = {row[0]: row[1:] for row in rows if row[0].startswith("esm")}
-    assert list(found) == [*CATALOG, MODEL]
-    assert found["esm2_t36_3B_UR50D"] == ["36", "2560", "any", "3 B", "no"]
-    assert found["esm1b_t33_650M_UR50S"] == ["33", "1280", "1,022", "650 M", "no"]
-    assert found[MODEL] == ["6", "128", "any", "1.2 M", "2.5 MB"]
+    assert list(found) == [*ESMC, *CATALOG, MODEL]
+    assert found["esmc_600m"] == ["600 M", "36", "1152", "any", "MIT", "Hugging Face", "no"]
+    assert found["esm2_t36_3B_UR50D"] == ["3 B", "36", "2560", "any", "MIT", "torch hub", "no"]
+    assert found["esm1b_t33_650M_UR50S"][3:] == ["1,022", "MIT", "torch hub", "no"]
+    assert found[MODEL] == ["1.2 M", "6", "128", "any", "MIT", "package", "2.5 MB"]
+
+
+def test_models_says_in_which_folders_they_are(monkeypatch, tmp_path):
+    constants = pytest.importorskip("huggingface_hub.constants")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    lines = run("models").stdout.splitlines()
+    assert lines[-2:] == [f"torch hub: {checkpoint_folder()}", f"Hugging Face: {tmp_path}"]
+
+
+def test_models_is_listed_without_the_extra_hub(monkeypatch):
+    monkeypatch.setitem(sys.modules, "huggingface_hub.constants", None)
+    result = run("models")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert 'pip install "sklearn-esm[hub]"' in result.stdout.splitlines()[-1]
 
 
 def test_models_says_what_is_on_the_disk(monkeypatch, tmp_path):
@@ -63,7 +79,8 @@ def test_models_says_what_is_on_the_disk(monkeypatch, tmp_path):
 
 def test_facts_about_the_bundled_model_are_right():
     architecture = identify(find_checkpoint(MODEL)).architecture
-    assert _tables._BUNDLED_FACTS[:2] == (architecture.layers, architecture.width)
+    for fact in ("family", "layers", "width", "heads", "max_length"):
+        assert getattr(_tables._BUNDLED, fact) == getattr(architecture, fact)
 
 
 def test_download_prints_where_the_file_is(monkeypatch, tmp_path):

@@ -32,7 +32,7 @@ from torch_states import (
 
 from sklearn_esm import ESMEmbeddingTransformer
 from sklearn_esm._checkpoints._fair_esm_format import read_checkpoint
-from sklearn_esm._engine import PackedModel, _isolation, _model, hidden_states
+from sklearn_esm._engine import PackedModel, _blocks, _isolation, hidden_states
 from sklearn_esm._engine._isolation import isolation
 
 
@@ -150,9 +150,9 @@ def test_state_is_set_within_a_pass_and_left_at_each_block_of_states(
     request.getfixturevalue(precision)
     monkeypatch.setattr(torch.backends.mkldnn, "enabled", False)
     within = []
-    forward = _model._Block.forward
+    forward = _blocks.Block.forward
     monkeypatch.setattr(
-        _model._Block, "forward", lambda *given: (within.append(state()), forward(*given))
+        _blocks.Block, "forward", lambda *given: (within.append(state()), forward(*given))
     )
     model = PackedModel(read_checkpoint(checkpoint.path), "cpu", "float32")
     with torch.autocast("cpu", dtype=torch.bfloat16), sdpa_kernel(SDPBackend.MATH):

@@ -333,5 +333,5 @@ def test_nothing_is_known_of_a_path_or_the_bundled_model_before_it_is_read(check
 def test_a_name_that_nobody_published_is_refused_first(mirror):
     for kind in KINDS:
         with pytest.raises(ValueError, match="Did you mean 'esm2_t6_8M_UR50D'"):
-            kind("facebook/esm2_t6_8M_UR50D").fit(["MKT*"])
+            kind("esm2_t6_8M_UR50S").fit(["MKT*"])
     assert mirror.requests == []

@@ -272,11 +272,11 @@ def test_another_package_of_the_name_esm_changes_nothing(tmp_path):
 
 
 def test_blocks_above_the_highest_layer_are_not_run(checkpoints, monkeypatch):
-    from sklearn_esm._engine import _model
+    from sklearn_esm._engine import _blocks
 
     run = []
-    forward = _model._Block.forward
-    monkeypatch.setattr(_model._Block, "forward", lambda *a: (run.append(1), forward(*a))[1])
+    forward = _blocks.Block.forward
+    monkeypatch.setattr(_blocks.Block, "forward", lambda *a: (run.append(1), forward(*a))[1])
     embed(checkpoints["esm2"], ["MKTAYI"], layer=[0, 2])
     assert len(run) == 2
     embed(checkpoints["esm2"], ["MKTAYI"], layer=0)
