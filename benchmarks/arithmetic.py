@@ -41,7 +41,7 @@ def main() -> None:
 
     sequences, origin = natural_proteins(options.proteins)
     print(
-        f"ESM-2 {options.shape} shape, {len(sequences)} proteins, {sum(map(len, sequences)):,} residues "
+        f"{options.shape} shape, {len(sequences)} proteins, {sum(map(len, sequences)):,} residues "
         f"({origin}), {torch.get_num_threads()} threads, torch {torch.__version__}, medians of "
         f"{options.repeats}",
         flush=True,

@@ -1,7 +1,8 @@
 """The contestants: from a checkpoint and sequences to the means of the last layer, each in its own way.
 
-Each takes the path of a checkpoint of the ESM-2 family and a list of sequences, and gives an array
-``(sequences, width)``. A model is loaded in the first call and kept; ``forget_models`` drops it.
+Each takes the path of a checkpoint of ESM-2 or ESM C and a list of sequences, and gives an array
+``(sequences, width)``. fair-esm reads ESM-2 only. A model is loaded in the first call and kept;
+``forget_models`` drops it.
 """
 
 import re
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from esm import Alphabet, FastaBatchedDataset
-from shapes import TESTS
+from shapes import SHAPES, TESTS
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
@@ -26,7 +27,7 @@ from sklearn_esm import ESMEmbeddingTransformer
 from sklearn_esm._checkpoints._fair_esm_format import read_checkpoint
 
 BUDGET = 4096  # tokens in a batch, padding included: the default of fair-esm's extract.py
-ALPHABET = Alphabet.from_architecture("ESM-1b")  # ESM-2's, too
+ALPHABET = Alphabet.from_architecture("ESM-1b")  # ESM-2's, too; and ESM C's ids of residues
 # transformers' names of what a block holds, by fair-esm's
 BLOCK = {
     "self_attn.q_proj": "attention.self.query",
@@ -82,6 +83,12 @@ CONTESTANTS: dict[str, Callable[..., np.ndarray]] = {
     "sorted": fair_esm_sorted,
     "transformers": transformers_sorted,
 }
+
+
+def contestants_of(shape: str) -> list[str]:
+    """The contestants that have a model of the shape's family."""
+    esmc = SHAPES[shape].family == "esmc"
+    return [name for name in CONTESTANTS if not esmc or name in ("ours", "transformers")]
 
 
 def forget_models() -> None:
@@ -140,8 +147,12 @@ def in_order(means: dict[int, np.ndarray]) -> np.ndarray:
 
 
 @cache
-def transformers_model(path: Path) -> Any:  # an EsmModel
+def transformers_model(path: Path) -> Any:  # an EsmModel or EsmcModel
     """The checkpoint as a model of transformers, which needs no network."""
+    if path.suffix == ".safetensors":
+        from transformers import EsmcModel
+
+        return EsmcModel.from_pretrained(path.parent, attn_implementation="sdpa").eval()
     from transformers import EsmConfig, EsmModel
 
     checkpoint = read_checkpoint(path)

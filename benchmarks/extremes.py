@@ -20,7 +20,7 @@ import pandas as pd
 import torch
 from floor import Floor
 from proteins import natural_proteins, peptides, titin_half
-from shapes import random_checkpoint
+from shapes import SHAPES, random_checkpoint
 
 from sklearn_esm import ESMEmbeddingTransformer
 from sklearn_esm._checkpoints._fair_esm_format import read_checkpoint
@@ -133,7 +133,7 @@ def preparation(path: Path, sequences: list[str], repeats: int) -> Row:
 
 
 def peptides_share(path: Path, sequences: list[str], repeats: int) -> Row:
-    floor = Floor(path, sequences)
+    floor = Floor(SHAPES["8M"], sequences)
     floor.warm_up()
     embed = fitted(path)
     seconds = [(clock(floor.run), clock(lambda: embed.transform(sequences))) for _ in range(repeats)]

@@ -9,17 +9,15 @@ be quicker; a smaller share of it is what everything else costs.
 import argparse
 import statistics
 import time
-from pathlib import Path
 from queue import SimpleQueue
 
 import torch
 import torch.nn.functional as F
 from proteins import natural_proteins
-from shapes import SHAPES, random_checkpoint
+from shapes import SHAPES, Shape
 from torch import Tensor
 
 from sklearn_esm._background import Stop
-from sklearn_esm._checkpoints._fair_esm_format import read_checkpoint
 from sklearn_esm._engine._tokens import tokenise
 from sklearn_esm._execution._pieces import Batch, Item, plan_batches
 from sklearn_esm._execution._request import BATCH_TOKENS
@@ -33,8 +31,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
     sequences, origin = natural_proteins(options.proteins)
-    with random_checkpoint(options.shape) as path:
-        floor = Floor(path, sequences)
+    floor = Floor(SHAPES[options.shape], sequences)
     floor.warm_up()
     seconds = []
     for _ in range(options.repeats):
@@ -42,30 +39,29 @@ def main() -> None:
         floor.run()
         seconds.append(time.perf_counter() - started)
     print(
-        f"{len(sequences)} proteins ({origin}), ESM-2 {options.shape} shape, {torch.get_num_threads()} "
+        f"{len(sequences)} proteins ({origin}), {options.shape} shape, {torch.get_num_threads()} "
         f"threads: {statistics.median(seconds):.2f} s, median of {options.repeats}"
     )
 
 
 class Floor:
-    """Random numbers in the shapes of a checkpoint and of the batches planned for sequences."""
+    """Random numbers in the shapes of a model and of the batches planned for sequences."""
 
-    def __init__(self, path: Path, sequences: list[str]) -> None:
-        architecture = read_checkpoint(path).architecture
+    def __init__(self, shape: Shape, sequences: list[str]) -> None:
         # each layer has weights of its own, so that caches are as cold as in a model
-        self.layers = [Layer(architecture.width) for _ in range(architecture.layers)]
+        self.layers = [Layer(shape) for _ in range(shape.layers)]
         self.at_a_time = batches_at_a_time("cpu", None)
         items = [Item(sequence) for sequence in sequences]
         self.batches = plan_batches(items, BATCH_TOKENS["cpu"], None, self.at_a_time)
         self.runs = {
-            batch: tokenise([item.sequence for item in batch.items], architecture).groups
+            batch: tokenise([item.sequence for item in batch.items], shape.architecture).groups
             for batch in self.batches
         }
         longest = max(map(tokens_of, self.runs.values()))
         # made before the clock starts: one set for each thread, and wide batches use one of them
         self.free: SimpleQueue[Buffers] = SimpleQueue()
         for _ in range(self.at_a_time):
-            self.free.put(Buffers(longest, architecture.width, architecture.heads))
+            self.free.put(Buffers(longest, shape))
 
     def warm_up(self) -> None:
         self._run(self.batches[-1])
@@ -81,7 +77,8 @@ class Floor:
         buffers, runs = self.free.get(), self.runs[batch]
         tokens = tokens_of(runs)
         heads = [buffers.heads_of(run) for run in runs]
-        states, raised = buffers.states[:tokens], buffers.raised[:tokens]  # (tokens, width or 4 width)
+        states = buffers.states[:tokens]  # (tokens, width)
+        raised = buffers.raised[:, :tokens]  # (products, tokens, feed-forward width)
         q, k, v, out = buffers.projected[:, :tokens]  # (tokens, width) each
         for layer in self.layers:
             for result, weight in zip((q, k, v), layer.qkv, strict=True):
@@ -89,20 +86,21 @@ class Floor:
             for qkv in heads:
                 F.scaled_dot_product_attention(*qkv)  # (sequences, heads, length, head_dim)
             multiply(states, layer.out, out)
-            multiply(states, layer.up, raised)
-            multiply(raised, layer.down, out)
+            for result, weight in zip(raised, layer.up, strict=True):
+                multiply(states, weight, result)
+            multiply(raised[0], layer.down, out)
         self.free.put(buffers)
 
 
 class Buffers:
     """What the products of one batch read and write."""
 
-    def __init__(self, tokens: int, width: int, heads: int) -> None:
-        self.heads = heads
-        self.states = torch.randn(tokens, width)
-        self.qkv = torch.randn(3, tokens, width)
-        self.raised = torch.randn(tokens, 4 * width)
-        self.projected = torch.randn(4, tokens, width)
+    def __init__(self, tokens: int, shape: Shape) -> None:
+        self.heads = shape.heads
+        self.states = torch.randn(tokens, shape.width)
+        self.qkv = torch.randn(3, tokens, shape.width)
+        self.raised = torch.randn(shape.raised, tokens, shape.feed_forward)
+        self.projected = torch.randn(4, tokens, shape.width)
 
     def heads_of(self, run: tuple[int, int, int]) -> Tensor:
         """Queries, keys and values of a run, ``(3, sequences, heads, length, head_dim)``."""
@@ -113,13 +111,14 @@ class Buffers:
 
 
 class Layer:
-    """Weights of the six products of a transformer block."""
+    """Weights of the products of a transformer block: six, and in ESM C seven."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, shape: Shape) -> None:
+        width = shape.width
         self.qkv = [random_weight(width, width) for _ in "qkv"]
         self.out = random_weight(width, width)
-        self.up = random_weight(width, 4 * width)
-        self.down = random_weight(4 * width, width)
+        self.up = [random_weight(width, shape.feed_forward) for _ in range(shape.raised)]
+        self.down = random_weight(shape.feed_forward, width)
 
 
 def random_weight(inputs: int, outputs: int) -> Tensor:

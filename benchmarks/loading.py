@@ -1,4 +1,4 @@
-"""Seconds and peak memory to load a checkpoint: this package beside fair-esm's loader.
+"""Seconds and peak memory to load a checkpoint: this package beside fair-esm's or transformers' loader.
 
 Usage: ``python benchmarks/loading.py [--shape 650M]``. Writes a random checkpoint of that shape to a
 temporary folder (2.6 GB for 650M), reads it once so that both find it in the page cache, and loads it
@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from shapes import SHAPES, save_random
+from shapes import SHAPES, file_name, save_random
 
 MEASURE = """
 import resource, sys, time
@@ -36,6 +36,11 @@ LOADERS = {
         "data = torch.load(path, map_location='cpu', weights_only=False)\n"
         "model, alphabet = esm.pretrained.load_model_and_alphabet_core('esm2', data)"
     ),
+    "transformers": (
+        "from transformers import EsmcModel\n"
+        "started = time.perf_counter()\n"  # the import does not count
+        "model = EsmcModel.from_pretrained(path.parent)"
+    ),
 }
 
 
@@ -44,17 +49,19 @@ def main() -> None:
     parser.add_argument("--shape", choices=SHAPES, default="650M")
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
+    other = "transformers" if SHAPES[options.shape].family == "esmc" else "fair-esm"
+    loaders = ["sklearn-esm", other]
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "random.pt"
+        path = Path(folder) / file_name(options.shape)
         save_random(path, options.shape)
         with path.open("rb") as file:
             while file.read(1 << 24):
                 pass
-        print(f"ESM-2 {options.shape} shape, {path.stat().st_size / 2**20:,.0f} MiB on disk")
-        measured: dict[str, list[list[float]]] = {name: [] for name in LOADERS}
+        print(f"{options.shape} shape, {path.stat().st_size / 2**20:,.0f} MiB on disk")
+        measured: dict[str, list[list[float]]] = {name: [] for name in loaders}
         for _ in range(options.repeats):
-            for name, load in LOADERS.items():
-                output = run(MEASURE.format(load=load), str(path))
+            for name in loaders:
+                output = run(MEASURE.format(load=LOADERS[name]), str(path))
                 measured[name].append([float(number) for number in output.split()])
     for name, results in measured.items():
         seconds, memory = (statistics.median(column) for column in zip(*results, strict=True))

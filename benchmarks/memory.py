@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from contestants import BUDGET, CONTESTANTS
+from contestants import BUDGET, CONTESTANTS, contestants_of
 from proteins import natural_proteins
 from shapes import SHAPES, random_checkpoint
 
@@ -44,9 +44,9 @@ def main() -> None:
         run_child(options.child, options.checkpoint, options.budget, options.limit)
         return
     sequences, origin = natural_proteins(options.proteins)
-    print(f"{len(sequences)} proteins ({origin}), ESM-2 {options.shape} shape, float32")
+    print(f"{len(sequences)} proteins ({origin}), {options.shape} shape, float32")
     with random_checkpoint(options.shape) as path:
-        for contestant in CONTESTANTS:
+        for contestant in contestants_of(options.shape):
             measured = measure(contestant, path, sequences, limit=options.limit)
             print(f"{contestant:13}{describe(measured, len(sequences))}", flush=True)
 

@@ -29,7 +29,7 @@ def main() -> None:
     residues = np.array(list("ACDEFGHIKLMNPQRSTVWY"))
     lengths = rng.integers(200, 400, options.sequences)
     sequences = ["".join(residues[rng.integers(0, 20, length)]) for length in lengths]
-    layers, width, _ = SHAPES["8M"]
+    _, layers, width, *_ = SHAPES["8M"]
     with tempfile.TemporaryDirectory() as folder:
         os.environ["TORCH_HOME"] = folder  # where the note about the checkpoint goes
         path = Path(folder) / "random.pt"

@@ -1,4 +1,4 @@
-"""Shapes of the published ESM-2 models, and random checkpoints of them on the disk."""
+"""Shapes of the published ESM-2 and ESM C models, and random checkpoints of them on the disk."""
 
 import os
 import subprocess
@@ -7,17 +7,58 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
-SHAPES = {"8M": (6, 320, 20), "35M": (12, 480, 20), "150M": (30, 640, 20), "650M": (33, 1280, 20)}
-TESTS = Path(__file__).parents[1] / "tests"
-SAVE = """
+from sklearn_esm._checkpoints._architecture import Architecture
+
+
+class Shape(NamedTuple):
+    """What decides the work of a forward pass."""
+
+    family: str
+    layers: int
+    width: int
+    heads: int
+    feed_forward: int
+
+    @property
+    def architecture(self) -> Architecture:
+        dropout = self.family == "esm2"
+        return Architecture(self.family, self.layers, self.width, self.heads, dropout, None)
+
+    @property
+    def raised(self) -> int:
+        """How many products raise the states to the feed-forward width: gate and up in ESM C."""
+        return 2 if self.family == "esmc" else 1
+
+
+SHAPES = {
+    "8M": Shape("esm2", 6, 320, 20, 1280),
+    "35M": Shape("esm2", 12, 480, 20, 1920),
+    "150M": Shape("esm2", 30, 640, 20, 2560),
+    "650M": Shape("esm2", 33, 1280, 20, 5120),
+    "ESMC-300M": Shape("esmc", 30, 960, 15, 2560),
+    "ESMC-600M": Shape("esmc", 36, 1152, 18, 3072),
+}
+TESTS = Path(__file__).parents[1] / "tests" / "helpers"
+SAVE = {
+    "esm2": """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from fair_esm_oracle import save_random_checkpoint
-layers, width, heads = map(int, sys.argv[3:])
+layers, width, heads, _ = map(int, sys.argv[3:])
 save_random_checkpoint(Path(sys.argv[2]), "esm2", layers=layers, width=width, heads=heads)
-"""
+""",
+    "esmc": """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from esmc_oracle import save_random_esmc
+layers, width, heads, feed = map(int, sys.argv[3:])
+save_random_esmc(Path(sys.argv[2]).parent, layers=layers, width=width, heads=heads, feed_forward=feed)
+""",
+}
 
 
 @contextmanager
@@ -25,12 +66,19 @@ def random_checkpoint(shape: str) -> Iterator[Path]:
     """A checkpoint in a temporary folder, into which goes the package's note about it, too."""
     with tempfile.TemporaryDirectory() as folder:
         os.environ["TORCH_HOME"] = folder
-        path = Path(folder) / "random.pt"
+        path = Path(folder) / file_name(shape)
         save_random(path, shape)
         os.utime(path, (10**9, 10**9))  # of a file written just now no note is left
         yield path
 
 
+def file_name(shape: str) -> str:
+    """In fair-esm's format, or as transformers writes it, with its config.json beside it."""
+    return "model.safetensors" if SHAPES[shape].family == "esmc" else "random.pt"
+
+
 def save_random(path: Path, shape: str) -> None:
     """Write a checkpoint, in a process of its own: it leaves neither torch nor a model behind here."""
-    subprocess.run([sys.executable, "-c", SAVE, TESTS, path, *map(str, SHAPES[shape])], check=True)
+    family, *sizes = SHAPES[shape]
+    command = [sys.executable, "-c", SAVE[family], TESTS, path, *map(str, sizes)]
+    subprocess.run(command, check=True, stderr=subprocess.PIPE)

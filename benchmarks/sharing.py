@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 from joblib.externals.loky import get_reusable_executor
-from shapes import SHAPES, save_random
+from shapes import SHAPES, file_name, save_random
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
@@ -37,10 +37,10 @@ def main() -> None:
         print(peak_of_workers(options.checkpoint, options.workers))
         return
     with tempfile.TemporaryDirectory() as folder:
-        checkpoint = Path(folder) / "random.pt"
+        checkpoint = Path(folder) / file_name(options.shape)
         save_random(checkpoint, options.shape)
         size = checkpoint.stat().st_size / MIB
-        print(f"ESM-2 {options.shape} shape, float32, checkpoint of {size:.0f} MiB")
+        print(f"{options.shape} shape, float32, checkpoint of {size:.0f} MiB")
         peaks = {}
         for workers in (1, 2):
             command = [sys.executable, __file__, "--checkpoint", checkpoint, "--workers", str(workers)]
