@@ -50,7 +50,6 @@ $(OLDEST)/.installed: pyproject.toml constraints-oldest.txt
 	@touch $@
 
 bench: $(STAMP)  ## Measure speed and memory beside fair-esm and transformers (SPEED= and EXTREMES= take options)
-	@$(PY) -m pip install -qq -c constraints.txt -e '.[bench]'
 	@$(PY) benchmarks/speed.py $(SPEED)
 	@$(PY) benchmarks/extremes.py $(EXTREMES)
 

@@ -24,7 +24,7 @@ sys.path.insert(0, str(TESTS))
 from fair_esm_oracle import RandomCheckpoint, fair_esm
 
 from sklearn_esm import ESMEmbeddingTransformer
-from sklearn_esm._checkpoints._fair_esm_format import read_checkpoint
+from sklearn_esm._checkpoints._reader import read_checkpoint
 
 BUDGET = 4096  # tokens in a batch, padding included: the default of fair-esm's extract.py
 ALPHABET = Alphabet.from_architecture("ESM-1b")  # ESM-2's, too; and ESM C's ids of residues

@@ -23,7 +23,7 @@ from proteins import natural_proteins, peptides, titin_half
 from shapes import SHAPES, random_checkpoint
 
 from sklearn_esm import ESMEmbeddingTransformer
-from sklearn_esm._checkpoints._fair_esm_format import read_checkpoint
+from sklearn_esm._checkpoints._reader import read_checkpoint
 from sklearn_esm._engine._tokens import tokenise
 from sklearn_esm._execution._pieces import Item, plan_batches
 from sklearn_esm._execution._request import BATCH_TOKENS

@@ -10,7 +10,6 @@ from typing import Any
 
 from sklearn_esm._checkpoints._architecture import Architecture, Checkpoint
 from sklearn_esm._checkpoints._tensors import UNUSED_POSITIONS, check_tensor, check_tensors
-from sklearn_esm._checkpoints._torch_file import load_weights_only
 
 _PREFIX = re.compile(r"^(encoder\.|decoder\.)?(sentence_encoder\.)?")
 _LAYER = re.compile(r"layers\.(\d+)\.", re.ASCII)
@@ -22,20 +21,14 @@ _OTHER_ARCHITECTURES = {
 }
 
 
-def read_checkpoint(path: Path) -> Checkpoint:
-    """Open a checkpoint in fair-esm's format, memory-mapped if its container allows it.
+def fair_esm_checkpoint(path: Path, data: Any) -> Checkpoint:
+    """Return the checkpoint that the content of a PyTorch file in fair-esm's format describes.
 
     Raises
     ------
     ValueError
-        If the file is damaged, is not a checkpoint of a sequence model, contains code, or has a tensor
-        of a wrong shape or type.
+        If it is not a checkpoint of a sequence model, or if a tensor has a wrong shape or type.
     """
-    return fair_esm_checkpoint(path, load_weights_only(path))
-
-
-def fair_esm_checkpoint(path: Path, data: Any) -> Checkpoint:
-    """Return the checkpoint that the content of a PyTorch file describes, see `read_checkpoint`."""
     if not isinstance(data, dict) or not isinstance(data.get("model"), dict):
         raise ValueError(
             f"{path} must be a checkpoint in fair-esm's format; got a file without a 'model' "

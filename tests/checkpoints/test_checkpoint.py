@@ -15,8 +15,8 @@ import sklearn_esm
 from sklearn_esm import ESMEmbeddingTransformer
 from sklearn_esm._checkpoints._architecture import Architecture
 from sklearn_esm._checkpoints._catalog import ALIASES, BUNDLED_MODEL, CATALOG
-from sklearn_esm._checkpoints._fair_esm_format import read_checkpoint
 from sklearn_esm._checkpoints._locate import find_checkpoint, is_path
+from sklearn_esm._checkpoints._reader import read_checkpoint
 from sklearn_esm._engine import PackedModel
 
 ARCHITECTURES = {

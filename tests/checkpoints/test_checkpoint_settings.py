@@ -14,7 +14,7 @@ from fair_esm_oracle import (
 )
 
 from sklearn_esm import ESMEmbeddingTransformer
-from sklearn_esm._checkpoints._fair_esm_format import read_checkpoint
+from sklearn_esm._checkpoints._reader import read_checkpoint
 
 SEQUENCES = ["MKTAYIAKQR", "MK<mask>AYI", "GG"]
 

@@ -8,7 +8,7 @@ import torch
 from fair_esm_oracle import FAMILIES, save_random_checkpoint
 
 from sklearn_esm import ESMContactTransformer, ESMEmbeddingTransformer, ESMLikelihoodTransformer
-from sklearn_esm._checkpoints._fair_esm_format import read_checkpoint
+from sklearn_esm._checkpoints._reader import read_checkpoint
 
 ESTIMATORS = [ESMEmbeddingTransformer, ESMLikelihoodTransformer, ESMContactTransformer]
 WIDTH, HEADS, MAX_LENGTH = 8, 2, 6

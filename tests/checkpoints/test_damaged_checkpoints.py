@@ -11,7 +11,7 @@ import torch
 from fair_esm_oracle import HEADS, save_random_checkpoint
 
 from sklearn_esm import ESMEmbeddingTransformer
-from sklearn_esm._checkpoints._fair_esm_format import read_checkpoint
+from sklearn_esm._checkpoints._reader import read_checkpoint
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ from transformers import (
 
 from sklearn_esm._checkpoints._architecture import Architecture
 from sklearn_esm._checkpoints._esmc_format import esmc_architecture, esmc_checkpoint, is_esmc
-from sklearn_esm._checkpoints._fair_esm_format import read_checkpoint
+from sklearn_esm._checkpoints._reader import read_checkpoint
 from sklearn_esm._engine import PackedModel
 
 PATH = Path("folder") / "model.safetensors"

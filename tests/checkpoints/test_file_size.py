@@ -17,7 +17,7 @@ import torch
 from fair_esm_oracle import FAMILIES, save_random_checkpoint
 
 from sklearn_esm import ESMEmbeddingTransformer
-from sklearn_esm._checkpoints._fair_esm_format import read_checkpoint
+from sklearn_esm._checkpoints._reader import read_checkpoint
 from sklearn_esm._checkpoints._torch_file import load_weights_only
 from sklearn_esm._engine import PackedModel
 
@@ -317,7 +317,7 @@ OVERWRITTEN = """
     import os, sys
     import torch
     from pathlib import Path
-    from sklearn_esm._checkpoints._fair_esm_format import read_checkpoint
+    from sklearn_esm._checkpoints._reader import read_checkpoint
     from sklearn_esm._engine import PackedModel
     from sklearn_esm._engine._tokens import tokenise
 

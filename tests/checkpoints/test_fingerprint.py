@@ -15,8 +15,8 @@ from fair_esm_oracle import FAMILIES, save_random_checkpoint
 
 from sklearn_esm._checkpoints import _fingerprint
 from sklearn_esm._checkpoints._download import checkpoint_folder
-from sklearn_esm._checkpoints._fair_esm_format import read_checkpoint
 from sklearn_esm._checkpoints._fingerprint import identify
+from sklearn_esm._checkpoints._reader import read_checkpoint
 
 LONG_AGO = 1_000_000_000  # seconds since 1970
 posix = pytest.mark.skipif(os.name == "nt", reason="Windows keeps no time of an inode's change")

@@ -9,7 +9,7 @@ from fair_esm_oracle import FAMILIES
 from numpy.testing import assert_allclose, assert_array_equal
 
 from sklearn_esm import ESMEmbeddingTransformer
-from sklearn_esm._checkpoints._fair_esm_format import read_checkpoint
+from sklearn_esm._checkpoints._reader import read_checkpoint
 from sklearn_esm._engine import PackedModel, _linear
 from sklearn_esm._engine._linear import Int8Linear, quantise
 from sklearn_esm.datasets import load_peptides

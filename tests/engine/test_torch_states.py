@@ -31,7 +31,7 @@ from torch_states import (
 )
 
 from sklearn_esm import ESMEmbeddingTransformer
-from sklearn_esm._checkpoints._fair_esm_format import read_checkpoint
+from sklearn_esm._checkpoints._reader import read_checkpoint
 from sklearn_esm._engine import PackedModel, _blocks, _isolation, hidden_states
 from sklearn_esm._engine._isolation import isolation
 

@@ -16,7 +16,7 @@ from fair_esm_oracle import (
     save_random_checkpoint,
 )
 
-from sklearn_esm._checkpoints._fair_esm_format import read_checkpoint
+from sklearn_esm._checkpoints._reader import read_checkpoint
 from sklearn_esm._engine import PackedModel, _model, hidden_states
 from sklearn_esm._engine import _variable_length_attention as varlen
 from sklearn_esm._engine._attention import Runs

@@ -21,8 +21,8 @@ from fair_esm_oracle import (
 from numpy.testing import assert_array_equal
 
 from sklearn_esm import ESMEmbeddingTransformer
-from sklearn_esm._checkpoints._fair_esm_format import read_checkpoint
 from sklearn_esm._checkpoints._locate import find_checkpoint
+from sklearn_esm._checkpoints._reader import read_checkpoint
 from sklearn_esm._engine import PackedModel, hidden_states
 from sklearn_esm._engine import _tokens as tokens_module
 from sklearn_esm._sequences import MASK, RESIDUES, clean_sequences

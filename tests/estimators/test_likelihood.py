@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from sklearn_esm import ESMLikelihoodTransformer, _likelihood_scores
-from sklearn_esm._checkpoints._fair_esm_format import read_checkpoint
 from sklearn_esm._checkpoints._locate import find_checkpoint
+from sklearn_esm._checkpoints._reader import read_checkpoint
 from sklearn_esm._engine import PackedModel
 from sklearn_esm._engine._tokens import mask_token, tokenise
 from sklearn_esm._sequences import RESIDUES

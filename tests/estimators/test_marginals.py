@@ -6,7 +6,7 @@ from fair_esm_oracle import FAMILIES, fair_esm_log_probability, residues_of
 from numpy.testing import assert_allclose, assert_array_equal
 
 from sklearn_esm import ESMLikelihoodTransformer
-from sklearn_esm._checkpoints._fair_esm_format import read_checkpoint
+from sklearn_esm._checkpoints._reader import read_checkpoint
 from sklearn_esm._engine import PackedModel
 from sklearn_esm._engine._tokens import mask_token
 

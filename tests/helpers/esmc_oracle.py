@@ -6,10 +6,14 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from fair_esm_oracle import residues_of
 from safetensors.torch import load_file, save_file
-from transformers import EsmcConfig, EsmcForMaskedLM
+
+# not in the environment of the oldest supported versions
+transformers = pytest.importorskip("transformers")
+EsmcConfig, EsmcForMaskedLM = transformers.EsmcConfig, transformers.EsmcForMaskedLM
 
 LAYERS, WIDTH, HEADS, FEED_FORWARD = 3, 128, 2, 320
 

@@ -8,10 +8,13 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
-import transformers
 from safetensors.torch import load_file, save_file
-from transformers import EsmConfig, EsmForMaskedLM
+
+# not in the environment of the oldest supported versions
+transformers = pytest.importorskip("transformers")
+EsmConfig, EsmForMaskedLM = transformers.EsmConfig, transformers.EsmForMaskedLM
 
 LAYERS, WIDTH, HEADS, MAX_LENGTH = 3, 32, 4, 40
 SHAPE = {
