@@ -15,12 +15,8 @@ from esmc_oracle import (
 )
 from fair_esm_oracle import assert_faithful, residues_of
 from numpy.testing import assert_allclose, assert_array_equal
-from safetensors.torch import load_file
 
 from sklearn_esm import ESMEmbeddingTransformer, ESMLikelihoodTransformer
-from sklearn_esm._checkpoints import _fingerprint
-from sklearn_esm._checkpoints._esmc_format import esmc_checkpoint
-from sklearn_esm._execution import _models
 
 PROTEIN = "MKTAYIAKQRQISFVKSHFSRQLEERLGLIEVQAPILSRVGDGTQDNLSGAEKAVQVKVKALP"
 SEQUENCES = [PROTEIN[:37], "ACDEFGHIKLMNPQRSTVWYBUZOX", "KA<mask>ISQ", "A", "GLDALQITV", "QITVGLDAL"]
@@ -29,15 +25,6 @@ SEQUENCES = [PROTEIN[:37], "ACDEFGHIKLMNPQRSTVWYBUZOX", "KA<mask>ISQ", "A", "GLD
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
     return save_random_esmc(tmp_path_factory.mktemp("esmc"))
-
-
-@pytest.fixture(autouse=True)
-def read_safetensors(monkeypatch):
-    def read(path):
-        return esmc_checkpoint(path, load_file(path))
-
-    for module in (_models, _fingerprint):
-        monkeypatch.setattr(module, "read_checkpoint", read)
 
 
 def embed(saved, sequences=SEQUENCES, **parameters):
