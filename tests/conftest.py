@@ -17,6 +17,8 @@ from sklearn_esm import _cache, _engine, datasets
 from sklearn_esm._background import Stop
 from sklearn_esm._execution import _results, _workers
 
+pytest_plugins = ["hub_fixtures"]
+
 
 @pytest.fixture(scope="session")
 def checkpoints(tmp_path_factory):

@@ -132,8 +132,8 @@ def test_a_zip_archive_without_a_pickle_is_refused(tmp_path, names):
     assert expected in refusal(path)
 
 
-def test_a_folder_is_no_checkpoint(tmp_path):
-    with pytest.raises(ValueError, match=named(tmp_path) + "must be a PyTorch checkpoint"):
+def test_an_empty_folder_is_no_checkpoint(tmp_path):
+    with pytest.raises(ValueError, match=named(tmp_path) + "must have a config.json in it"):
         read_checkpoint(tmp_path)
 
 

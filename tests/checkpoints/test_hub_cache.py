@@ -123,7 +123,7 @@ def test_the_label_of_a_model(model, label):
     assert model_label(model) == label
 
 
-def test_without_the_extra_the_error_names_it(monkeypatch, new_process):
+def test_without_the_extra_the_error_names_it(monkeypatch, forget_hub):
     monkeypatch.setitem(sys.modules, "huggingface_hub.constants", None)
     for name in ("me/model", "esmc_300m"):
         with pytest.raises(ImportError, match=r'pip install "sklearn-esm\[hub\]"'):
@@ -231,11 +231,11 @@ def test_pinned_weights_with_the_right_sum_are_found(pinned):
     assert find_checkpoint(str(repository_of("esmc_300m"))) == pinned.parent
 
 
-def test_pinned_weights_with_another_sum_are_refused_with_both(pinned, new_process):
+def test_pinned_weights_with_another_sum_are_refused_with_both(pinned, forget_hub):
     find_checkpoint("esmc_300m")
     pinned.resolve().write_bytes(b"WEIGHTS")
     expected, actual = (sha256(content).hexdigest() for content in (b"weights", b"WEIGHTS"))
-    for forget in (lambda: None, new_process):
+    for forget in (lambda: None, forget_hub):
         forget()
         with pytest.raises(ValueError, match=f"with SHA-256 {expected}; got {actual}") as error:
             find_checkpoint("esmc_300m")
@@ -256,18 +256,18 @@ def test_other_commits_are_not_checked(hub_cache):
     assert find_checkpoint("biohub/ESMC-300M") == snapshot
 
 
-def test_pinned_weights_are_hashed_once_on_a_machine(pinned, monkeypatch, new_process):
+def test_pinned_weights_are_hashed_once_on_a_machine(pinned, monkeypatch, forget_hub):
     find_checkpoint("esmc_300m")
-    new_process()
+    forget_hub()
     monkeypatch.setattr(_hub_checksum, "_compute", lambda state: pytest.fail("hashed again"))
     assert find_checkpoint("esmc_300m") == pinned.parent
 
 
 @pytest.mark.parametrize("note", ["", "{", "[]", '{"file": []}', "\x00"])
-def test_a_damaged_note_is_ignored(pinned, new_process, note):
+def test_a_damaged_note_is_ignored(pinned, forget_hub, note):
     find_checkpoint("esmc_300m")
     path = _hub_checksum._note_file(_hub_checksum._state(pinned))
     assert path.is_file()
     path.write_text(note)
-    new_process()
+    forget_hub()
     assert find_checkpoint("esmc_300m") == pinned.parent

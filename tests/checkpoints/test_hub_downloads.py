@@ -63,29 +63,29 @@ def test_an_adapter_is_downloaded(hub):
     }
 
 
-def test_what_is_in_the_cache_is_not_downloaded_again(hub, new_process):
+def test_what_is_in_the_cache_is_not_downloaded_again(hub, forget_hub):
     hub.publish("me/model", {"config.json": CONFIG, "model.safetensors": WEIGHTS})
     folder = find_checkpoint("me/model")
     hub.requests.clear()
     assert find_checkpoint("me/model") == folder
     assert hub.requests == []
-    new_process()
+    forget_hub()
     assert find_checkpoint("me/model") == folder
     # a branch may have moved
     assert hub.requests == [("HEAD", "config.json", None)]
-    new_process()
+    forget_hub()
     hub.requests.clear()
     assert find_checkpoint(f"me/model@{folder.name}") == folder
     assert hub.requests == []
 
 
-def test_a_moved_branch_is_noticed_by_the_next_process(hub, new_process):
+def test_a_moved_branch_is_noticed_by_the_next_process(hub, forget_hub):
     files = {"config.json": CONFIG, "model.safetensors": WEIGHTS}
     first = hub.publish("me/model", files)
     assert find_checkpoint("me/model").name == first
     second = hub.publish("me/model", {**files, "model.safetensors": WEIGHTS[::-1]})
     assert find_checkpoint("me/model").name == first
-    new_process()
+    forget_hub()
     folder = find_checkpoint("me/model")
     assert folder.name == second != first
     assert (folder / "model.safetensors").read_bytes() == WEIGHTS[::-1]
@@ -241,10 +241,10 @@ def test_a_download_that_breaks_each_time_leaves_what_is_complete(hub, no_pause)
     assert hub.downloads == ["model.safetensors"]
 
 
-def test_without_a_connection_the_cache_is_used(hub, monkeypatch, new_process, no_pause):
+def test_without_a_connection_the_cache_is_used(hub, monkeypatch, forget_hub, no_pause):
     hub.publish("me/model", {"config.json": CONFIG, "model.safetensors": WEIGHTS})
     folder = find_checkpoint("me/model")
-    new_process()
+    forget_hub()
     unreachable = "http://127.0.0.1:9/{repo_id}/resolve/{revision}/{filename}"
     monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", unreachable)
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")

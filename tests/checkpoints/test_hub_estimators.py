@@ -175,11 +175,11 @@ def test_what_the_catalog_says_needs_no_request(hub, model, parameters, X, messa
     assert hub.requests == []
 
 
-def test_what_is_cached_needs_no_weights(commit, hub_cache, new_process, tmp_path):
+def test_what_is_cached_needs_no_weights(commit, hub_cache, forget_hub, tmp_path):
     estimator = embed(cache=tmp_path / "vectors")
     expected = estimator.fit_transform(SEQUENCES)
     shutil.rmtree(hub_cache / "models--me--model" / "blobs")
-    new_process()
+    forget_hub()
     assert_array_equal(estimator.fit(SEQUENCES).transform(SEQUENCES), expected)
 
 
@@ -201,12 +201,12 @@ def test_other_models_are_refused_by_their_settings(hub, folder, tmp_path, chang
 # Branches that move, and files that change
 
 
-def test_a_moved_branch_is_refused_until_it_is_fitted_again(hub, commit, new_process, tmp_path):
+def test_a_moved_branch_is_refused_until_it_is_fitted_again(hub, commit, forget_hub, tmp_path):
     estimator = embed()
     former = estimator.fit_transform(SEQUENCES)
     other = hub.publish("me/model", save_random_model(tmp_path / "other", seed=1))
     assert_array_equal(estimator.transform(SEQUENCES), former)  # this process has the former commit
-    new_process()
+    forget_hub()
     with pytest.raises(
         ValueError, match=f"me/model@{other} must be those this estimator was fitted"
     ) as e:
@@ -219,10 +219,10 @@ def test_a_moved_branch_is_refused_until_it_is_fitted_again(hub, commit, new_pro
     assert_array_equal(estimator.transform(SEQUENCES), expected)
 
 
-def test_offline_a_branch_is_its_cached_commit(hub, commit, new_process, monkeypatch, tmp_path):
+def test_offline_a_branch_is_its_cached_commit(hub, commit, forget_hub, monkeypatch, tmp_path):
     expected = embed().fit_transform(SEQUENCES)
     hub.publish("me/model", save_random_model(tmp_path / "other", seed=1))
-    new_process()
+    forget_hub()
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     assert_array_equal(embed().fit_transform(SEQUENCES), expected)
 

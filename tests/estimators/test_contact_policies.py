@@ -191,4 +191,4 @@ def test_a_model_of_another_kind_is_refused_in_our_own_words(model):
 
 def test_a_name_that_nobody_published_is_refused_with_a_suggestion():
     with pytest.raises(ValueError, match="Did you mean 'esm2_t6_8M_UR50D'"):
-        ESMContactTransformer("facebook/esm2_t6_8M_UR50D").fit(["MKT"])
+        ESMContactTransformer("esm2_t6_8M_UR50").fit(["MKT"])

@@ -12,7 +12,7 @@ from three_estimators import CASES, assert_close_rows
 
 import sklearn_esm
 from sklearn_esm import ESMEmbeddingTransformer, _engine
-from sklearn_esm._engine import _model
+from sklearn_esm._engine import _blocks
 from sklearn_esm._execution import _threads
 
 PACKAGE = str(Path(sklearn_esm.__file__).parent)
@@ -175,7 +175,7 @@ def test_a_pass_that_is_interrupted_is_not_waited_for(checkpoint, folder, monkey
 def test_an_interrupted_pass_ends_after_the_block_that_runs(checkpoint, monkeypatch):
     embed = ESMEmbeddingTransformer(checkpoint.path, cache=None).fit([LONG])
     begun, go_on, blocks = threading.Event(), threading.Event(), []
-    forward = _model._Block.forward
+    forward = _blocks.Block.forward
 
     def slow(*arguments):
         blocks.append(1)
@@ -183,7 +183,7 @@ def test_an_interrupted_pass_ends_after_the_block_that_runs(checkpoint, monkeypa
         go_on.wait(20)
         forward(*arguments)
 
-    monkeypatch.setattr(_model._Block, "forward", slow)
+    monkeypatch.setattr(_blocks.Block, "forward", slow)
     interrupt_after(begun)
     with pytest.raises(KeyboardInterrupt):
         embed.transform([LONG])

@@ -9,7 +9,7 @@ PRIVATE = ("HF_TOKEN", "HF_ENDPOINT", "HF_HOME", "http_proxy", "HTTP_PROXY", "al
 
 
 @pytest.fixture
-def new_process(monkeypatch):
+def forget_hub(monkeypatch):
     """A function that forgets what this process knows of the Hub."""
 
     def forget():
@@ -27,7 +27,7 @@ def new_process(monkeypatch):
 
 
 @pytest.fixture
-def hub_cache(monkeypatch, tmp_path, new_process):
+def hub_cache(monkeypatch, tmp_path, forget_hub):
     """An empty cache; the Hub is not there."""
     constants = pytest.importorskip("huggingface_hub.constants")
     for variable in PRIVATE:
