@@ -6,12 +6,7 @@ and a small note on disk gives it to workers and later processes.
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-import tempfile
 import time
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from itertools import chain
@@ -20,7 +15,14 @@ from typing import Any, NamedTuple
 
 from sklearn_esm._background import Stop, call_in_background
 from sklearn_esm._checkpoints._architecture import Architecture
-from sklearn_esm._checkpoints._download import checkpoint_folder
+from sklearn_esm._checkpoints._file_state import (
+    FileState,
+    checksum_of,
+    read_note,
+    sha256_of,
+    state_of,
+    write_note,
+)
 from sklearn_esm._checkpoints._layout import CheckpointFiles, find_files, read_json
 from sklearn_esm._checkpoints._reader import read_checkpoint
 from sklearn_esm._locks import fork_safe_lock
@@ -28,6 +30,7 @@ from sklearn_esm._locks import fork_safe_lock
 # Some file systems store times in steps of two seconds. A file younger than that can change again
 # without a new time, and a note on disk would then stay wrong.
 _SETTLED = 2 * 10**9
+_SUFFIX = ".json"
 
 # entries of config.json and adapter_config.json that describe training, saving, labels or files; every
 # other entry is part of the fingerprint
@@ -39,21 +42,6 @@ _INCIDENTAL = {
     *("base_model_name_or_path", "revision"),  # the base's own files are hashed
     "target_modules",  # the adapter's tensors decide, and peft saves them in any order
 }
-
-
-class FileState(NamedTuple):
-    """A file's path, and the metadata that change with its content.
-
-    The inode's time of change is included, because copying and unpacking can preserve the time of
-    modification.
-    """
-
-    path: str
-    size: int
-    modified: int  # nanoseconds since 1970
-    changed: int  # nanoseconds since 1970, of the inode
-    device: int
-    inode: int
 
 
 class CheckpointState(NamedTuple):
@@ -121,22 +109,14 @@ def _identify(path: Path, stop: Stop) -> Identity:
 
 
 def _state(path: Path) -> CheckpointState:
-    real = os.path.realpath(path)
-    alone = CheckpointState(real, (_state_of(real, os.stat(real)),))
+    file = state_of(path)
+    alone = CheckpointState(file.path, (file,))
     # a PyTorch file that is known need not be opened to see that it is one
     return alone if alone in _known else _state_of_all(find_files(path))
 
 
 def _state_of_all(files: CheckpointFiles) -> CheckpointState:
-    # resolve links once, so that a link changed in between cannot switch the file
-    real = [os.path.realpath(path) for path in files.all]
-    return CheckpointState(str(files.path), tuple(_state_of(path, os.stat(path)) for path in real))
-
-
-def _state_of(path: str, status: os.stat_result) -> FileState:
-    return FileState(
-        path, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_dev, status.st_ino
-    )
+    return CheckpointState(str(files.path), tuple(state_of(path) for path in files.all))
 
 
 def _find_out(state: CheckpointState, stop: Stop) -> Identity:
@@ -152,7 +132,7 @@ def _fingerprint_of(files: CheckpointFiles, stop: Stop) -> str:
 
     An index is left out, because the reader checks that the shards hold what it lists.
     """
-    hashes = [_sha256(path, stop) for path in files.weights]
+    hashes = [sha256_of(path, stop.check) for path in files.weights]
     if files.config is None:
         return hashes[0]
     settings = read_json(files.config)
@@ -162,26 +142,17 @@ def _fingerprint_of(files: CheckpointFiles, stop: Stop) -> str:
     }
     if files.base is not None:
         parts["base"] = _fingerprint_of(files.base, stop)
-    return _checksum(parts)
-
-
-def _sha256(path: Path, stop: Stop) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            stop.check()
-            digest.update(chunk)
-    return digest.hexdigest()
+    return checksum_of(parts)
 
 
 def _recall(state: CheckpointState) -> Identity | None:
+    note = read_note(state.path, _SUFFIX)
     try:
-        note = json.loads(_note_file(state).read_text(encoding="utf-8"))
-        if note.pop("checksum") != _checksum(note) or note["file"] != _flat(state):
+        if note is None or note["file"] != _flat(state):
             return None
         return Identity(note["fingerprint"], Architecture(**note["architecture"]), state)
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError):
-        return None  # no note, no home folder, or a damaged note: read the checkpoint
+    except (LookupError, TypeError):
+        return None  # of another version of the package: read the checkpoint
 
 
 def _note(identity: Identity) -> None:
@@ -190,29 +161,8 @@ def _note(identity: Identity) -> None:
         "fingerprint": identity.fingerprint,
         "architecture": asdict(identity.architecture),
     }
-    try:
-        target = _note_file(identity.state)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, draft = tempfile.mkstemp(dir=target.parent, suffix=".part")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                json.dump({**note, "checksum": _checksum(note)}, file)
-            os.replace(draft, target)
-        except OSError:
-            os.unlink(draft)
-    except (OSError, RuntimeError):
-        pass  # no space, read-only or no home folder: the next process reads the checkpoint again
+    write_note(identity.state.path, _SUFFIX, note)
 
 
 def _flat(state: CheckpointState) -> list[str | int]:
     return list(chain.from_iterable(state.files))
-
-
-def _note_file(state: CheckpointState) -> Path:
-    name = hashlib.sha256(os.fsencode(state.path)).hexdigest()[:32]
-    # torch keeps a literal "~" for a user without a home folder; expanduser raises instead
-    return checkpoint_folder().expanduser().parent / "sklearn_esm" / f"{name}.json"
-
-
-def _checksum(note: Mapping[str, object]) -> str:
-    return hashlib.sha256(json.dumps(note, sort_keys=True).encode()).hexdigest()

@@ -18,16 +18,13 @@ from sklearn_esm._checkpoints._catalog import ESMC
 from sklearn_esm._checkpoints._download import offline
 from sklearn_esm._checkpoints._hub_checksum import check_sha256
 from sklearn_esm._checkpoints._hub_errors import MissingFileError, explained
-from sklearn_esm._checkpoints._layout import CONFIG, read_index
+from sklearn_esm._checkpoints._layout import ADAPTER_WEIGHTS, CONFIG, WEIGHTS, read_index
 from sklearn_esm._checkpoints._lora import ADAPTER_CONFIG
 from sklearn_esm._optional_dependencies import import_extra
 
 T = TypeVar("T")
 
 _FORM = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@([\w][\w./-]*))?", re.ASCII)
-# in the order in which transformers and peft look for them
-_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
-_ADAPTER_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
 _WAKE_UP = 0.2  # seconds
 
 
@@ -135,7 +132,7 @@ def hub_cache() -> Path | None:
 
 def cached_weights(repository: Repository) -> list[Path]:
     """Return the weights of a repository that are in the cache, without asking the Hub."""
-    for name in (*_WEIGHTS, *_ADAPTER_WEIGHTS):
+    for name in (*WEIGHTS, *ADAPTER_WEIGHTS):
         weights = _weights(repository, name, cached_only=True)
         if weights:
             return weights
@@ -166,7 +163,7 @@ def _download(repository: Repository) -> list[Path]:
     """Return the settings file and the weights, from the cache if it has every file of a layout."""
     settings = settings_file(repository)
     adapter = settings.name == ADAPTER_CONFIG
-    names = _ADAPTER_WEIGHTS if adapter else _WEIGHTS
+    names = ADAPTER_WEIGHTS if adapter else WEIGHTS
     for cached_only in (True,) if _is_offline(repository) else (True, False):
         for name in names:
             weights = _weights(repository, name, cached_only)

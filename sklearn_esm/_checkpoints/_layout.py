@@ -15,8 +15,8 @@ from sklearn_esm._checkpoints._safetensors_file import is_safetensors
 
 CONFIG = "config.json"
 # in the order in which transformers looks for them
-_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
-_ADAPTER_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
+WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+ADAPTER_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
 _SUFFIXES = (".safetensors", ".bin")
 _REMEDY = "Pass a folder written by save_pretrained, or the path of a .pt file."
 
@@ -78,7 +78,7 @@ def find_files(path: Path) -> CheckpointFiles:
 
 def _folder(folder: Path) -> CheckpointFiles:
     config = _existing(folder / CONFIG, folder)
-    for name in _WEIGHTS:
+    for name in WEIGHTS:
         if (folder / name).is_file():
             return CheckpointFiles(folder, (folder / name,), config)
         index = folder / f"{name}.index.json"
@@ -92,7 +92,7 @@ def _folder(folder: Path) -> CheckpointFiles:
                     )
             return CheckpointFiles(folder, tuple(shards), config, index)
     raise ValueError(
-        f"{folder} must hold {' or '.join(_WEIGHTS)}, whole or sharded with an index; got neither. "
+        f"{folder} must hold {' or '.join(WEIGHTS)}, whole or sharded with an index; got neither. "
         f"{_REMEDY}"
     )
 
@@ -101,10 +101,10 @@ def _adapter(folder: Path) -> CheckpointFiles:
     config = folder / ADAPTER_CONFIG
     settings = read_json(config)
     check_adapter(config, settings)
-    found = [folder / name for name in _ADAPTER_WEIGHTS if (folder / name).is_file()]
+    found = [folder / name for name in ADAPTER_WEIGHTS if (folder / name).is_file()]
     if not found:
         raise ValueError(
-            f"{folder} must hold {' or '.join(_ADAPTER_WEIGHTS)} beside {ADAPTER_CONFIG}; got neither. "
+            f"{folder} must hold {' or '.join(ADAPTER_WEIGHTS)} beside {ADAPTER_CONFIG}; got neither. "
             "Download or copy the folder again."
         )
     base = _base_of(folder, settings)

@@ -15,6 +15,7 @@ from fair_esm_oracle import FAMILIES, save_random_checkpoint
 
 from sklearn_esm._checkpoints import _fingerprint
 from sklearn_esm._checkpoints._download import checkpoint_folder
+from sklearn_esm._checkpoints._file_state import FileState, checksum_of
 from sklearn_esm._checkpoints._fingerprint import identify
 from sklearn_esm._checkpoints._reader import read_checkpoint
 
@@ -206,7 +207,7 @@ def test_content_replaced_without_a_change_of_its_state_is_noticed(path, monkeyp
     # as on a file system with whole seconds, for a file that was saved twice within one
     now = time.time_ns()
     monkeypatch.setattr(
-        _fingerprint, "_state_of", lambda path, status: _fingerprint.FileState(path, 1, now, now, 2, 3)
+        _fingerprint, "state_of", lambda path: FileState(os.path.realpath(path), 1, now, now, 2, 3)
     )
     former = identify(path).fingerprint
     save(path, seed=1)
@@ -292,7 +293,7 @@ def test_a_note_of_other_json_is_ignored(path, reads, content):
 
 def sealed(note):
     """The note with the checksum that belongs to it."""
-    return {**note, "checksum": _fingerprint._checksum(note)}
+    return {**note, "checksum": checksum_of(note)}
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sklearn_esm._checkpoints import _hub, _hub_checksum
+from sklearn_esm._checkpoints import _file_state, _hub, _hub_checksum
 from sklearn_esm._checkpoints._hub import Repository, repository_of
 from sklearn_esm._checkpoints._locate import find_checkpoint, find_repository, is_path, model_label
 
@@ -266,7 +266,7 @@ def test_pinned_weights_are_hashed_once_on_a_machine(pinned, monkeypatch, forget
 @pytest.mark.parametrize("note", ["", "{", "[]", '{"file": []}', "\x00"])
 def test_a_damaged_note_is_ignored(pinned, forget_hub, note):
     find_checkpoint("esmc_300m")
-    path = _hub_checksum._note_file(_hub_checksum._state(pinned))
+    path = _file_state._note_file(str(pinned.resolve()), ".sha256.json")
     assert path.is_file()
     path.write_text(note)
     forget_hub()
