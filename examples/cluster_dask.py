@@ -47,7 +47,7 @@ def start_cluster():
 # %%
 # The cache is a folder, which all these processes share because they are on one machine. Machines
 # cannot share one. With several, either leave the search to this machine, once the cluster has
-# precomputed, or let every machine fill a folder of its own, such as ``/tmp/vectors``.
+# precomputed, or let every machine fill a folder of its own, such as ``/scratch/vectors``.
 
 
 def build(model, folder):

@@ -271,7 +271,7 @@ def test_threads_take_turns_where_torch_has_threads_of_its_own(
 @pytest.mark.no_cover
 def test_code_of_the_page_runs_on_dask(cluster, client, embedded, tmp_path):
     names = {}
-    places = {"tcp://scheduler:8786": cluster.scheduler_address, "/tmp/vectors": str(tmp_path)}
+    places = {"tcp://scheduler:8786": cluster.scheduler_address, "/scratch/vectors": str(tmp_path)}
     blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     try:
         for block in blocks:
