@@ -156,6 +156,23 @@ def third_of_the_data(monkeypatch):
 
 
 @pytest.fixture
+def during_a_pass(monkeypatch):
+    """Have something happen while the first batch runs."""
+
+    def during_a_pass(happen):
+        hidden_states = _engine.hidden_states
+
+        def running(*arguments):
+            monkeypatch.setattr(_engine, "hidden_states", hidden_states)
+            yield from hidden_states(*arguments)
+            happen()
+
+        monkeypatch.setattr(_engine, "hidden_states", running)
+
+    return during_a_pass
+
+
+@pytest.fixture
 def output_of(tmp_path, monkeypatch, capsys):
     """A function that runs an example as a script, looks at its picture, and gives its output."""
     pytest.importorskip("matplotlib").use("agg")

@@ -17,7 +17,7 @@ from hugging_face_oracle import (
     with_tensors,
 )
 
-from sklearn_esm import ESMContactTransformer, ESMEmbeddingTransformer, ESMLikelihoodTransformer, _engine
+from sklearn_esm import ESMContactTransformer, ESMEmbeddingTransformer, ESMLikelihoodTransformer
 from sklearn_esm._cache import Key, open_cache
 from sklearn_esm._checkpoints import _fingerprint
 from sklearn_esm._checkpoints._fingerprint import identify
@@ -136,21 +136,6 @@ def test_every_tensor_is_in_the_fingerprint(model, tmp_path):
 
 
 # During a run
-
-
-@pytest.fixture
-def during_a_pass(monkeypatch):
-    def during_a_pass(happen):
-        hidden_states = _engine.hidden_states
-
-        def running(*arguments):
-            monkeypatch.setattr(_engine, "hidden_states", hidden_states)
-            yield from hidden_states(*arguments)
-            happen()
-
-        monkeypatch.setattr(_engine, "hidden_states", running)
-
-    return during_a_pass
 
 
 @pytest.mark.parametrize("layout", ["model", "sharded"])

@@ -167,7 +167,8 @@ REFUSED = [
     ),
     (
         {"method": "wt-marginals", "reference": "MK*A"},
-        "reference must be a sequence of residues. Sequence 0 (MK*A) has '*' at position 3, which",
+        "reference must be a sequence of residues. Sequence 0 (MK*A) has '*' at position 3, which is "
+        "not in ESM's",
     ),
     ({"method": "wt-marginals", "reference": ""}, "reference must be a sequence of residues. "),
     (

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from fair_esm_oracle import assert_faithful, fair_esm_residues, save_random_checkpoint
 
-from sklearn_esm import ESMEmbeddingTransformer, _engine
+from sklearn_esm import ESMEmbeddingTransformer
 from sklearn_esm._cache import Key, open_cache
 from sklearn_esm._checkpoints._fingerprint import identify
 from sklearn_esm._execution import _results
@@ -33,23 +33,6 @@ def two(tmp_path):
     for checkpoint in saved:
         old(checkpoint.path)
     return saved
-
-
-@pytest.fixture
-def during_a_pass(monkeypatch):
-    """Have something happen while the first unit of sequences runs."""
-
-    def during_a_pass(happen):
-        hidden_states = _engine.hidden_states
-
-        def running(*arguments):
-            monkeypatch.setattr(_engine, "hidden_states", hidden_states)
-            yield from hidden_states(*arguments)
-            happen()
-
-        monkeypatch.setattr(_engine, "hidden_states", running)
-
-    return during_a_pass
 
 
 def test_a_checkpoint_rewritten_in_place_during_a_pass_fills_no_cache(two, cache, during_a_pass):
@@ -101,10 +84,8 @@ def test_a_model_is_not_served_for_another_file_of_the_same_inode_number(two, mo
     # two file systems may give one number to a file each
     from sklearn_esm._checkpoints import _fingerprint
 
-    state_of = _fingerprint._state_of
-    monkeypatch.setattr(
-        _fingerprint, "_state_of", lambda path, status: state_of(path, status)._replace(inode=7)
-    )
+    state_of = _fingerprint.state_of
+    monkeypatch.setattr(_fingerprint, "state_of", lambda path: state_of(path)._replace(inode=7))
     for checkpoint in two:
         embed = ESMEmbeddingTransformer(checkpoint.path, cache=None)
         assert_faithful(embed.fit_transform(SEQUENCES), means(checkpoint))
