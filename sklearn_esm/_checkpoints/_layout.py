@@ -67,8 +67,10 @@ def find_files(path: Path) -> CheckpointFiles:
         return _adapter(folder) if (folder / ADAPTER_CONFIG).is_file() else _folder(folder)
     with path.open("rb") as file:
         beginning = file.read(9)
-    pytorch = beginning.startswith((ARCHIVE, PICKLE))
-    if not pytorch and (is_safetensors(beginning) or path.suffix == ".safetensors"):
+    # first, because the length of a table can begin with the bytes of another format
+    safetensors = is_safetensors(beginning)
+    pytorch = not safetensors and beginning.startswith((ARCHIVE, PICKLE))
+    if safetensors or (path.suffix == ".safetensors" and not pytorch):
         # not resolved: in the Hugging Face cache, a link's target has no config.json beside it
         path = path.absolute()
         return CheckpointFiles(path, (path,), _existing(path.parent / CONFIG, path))

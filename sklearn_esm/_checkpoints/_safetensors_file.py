@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 def is_safetensors(beginning: bytes) -> bool:
     """Return whether the first 9 bytes of a file are those of a safetensors file."""
-    return beginning[8:9] == b"{"  # after the length of the table, 8 bytes
+    # the length of the table, 8 bytes, of which the library accepts 100 MB at most; then the table
+    return beginning[4:9] == b"\0\0\0\0{"
 
 
 def open_safetensors(path: Path) -> dict[str, Tensor]:

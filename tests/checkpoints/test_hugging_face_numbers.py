@@ -182,6 +182,18 @@ def test_the_same_weights_give_the_same_bits_in_every_layout(layouts, one_thread
             assert np.array_equal(actual, wanted), layout
 
 
+def test_the_length_of_a_table_may_begin_like_a_pickle(models, tmp_path):
+    # in the first byte of the file; 0x80 begins a pickle
+    folder = with_tensors(models["esm2"], tmp_path / "model", tensors_of(models["esm2"]))
+    path = folder / "model.safetensors"
+    for padding in range(0, 256, 8):
+        save_file(tensors_of(models["esm2"]), path, {"padding": "x" * padding})
+        if path.read_bytes()[:1] == b"\x80":
+            break
+    assert path.read_bytes()[:1] == b"\x80"
+    assert np.array_equal(states(path, 1)[0], states(models["esm2"], 1)[0])
+
+
 def test_the_same_weights_equal_fair_esm(tmp_path, layouts):
     checkpoint = save_random_checkpoint(tmp_path / "esm2.pt", "esm2")
     checkpoint.path.write_bytes(layouts["pt"].read_bytes())
