@@ -1,6 +1,6 @@
 """Seconds and peak memory to load a checkpoint: this package beside fair-esm's or transformers' loader.
 
-Usage: ``python benchmarks/loading.py [--shape 650M]``. Writes a random checkpoint of that shape to a
+Usage: ``python benchmarks/loading.py [--shape 650M] [--folder]``. Writes a random checkpoint of that shape to a
 temporary folder (2.6 GB for 650M), reads it once so that both find it in the page cache, and loads it
 in a process of its own for each. fair-esm's own ``torch.load`` fails on torch 2.6 and newer, so it is
 given ``weights_only=False``, as people do; the rest is its code.
@@ -37,9 +37,10 @@ LOADERS = {
         "model, alphabet = esm.pretrained.load_model_and_alphabet_core('esm2', data)"
     ),
     "transformers": (
-        "from transformers import EsmcModel\n"
-        "started = time.perf_counter()\n"  # the import does not count
-        "model = EsmcModel.from_pretrained(path.parent)"
+        "from transformers import AutoModel\n"
+        "from transformers import EsmModel, EsmcModel\n"  # lazy modules
+        "started = time.perf_counter()\n"  # imports do not count
+        "model = AutoModel.from_pretrained(path.parent)"
     ),
 }
 
@@ -47,12 +48,12 @@ LOADERS = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--shape", choices=SHAPES, default="650M")
+    parser.add_argument("--folder", action="store_true", help="safetensors, as transformers saves it")
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
-    other = "transformers" if SHAPES[options.shape].family == "esmc" else "fair-esm"
-    loaders = ["sklearn-esm", other]
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / file_name(options.shape)
+        path = Path(folder) / file_name(options.shape, folder=options.folder)
+        loaders = ["sklearn-esm", "fair-esm" if path.suffix == ".pt" else "transformers"]
         save_random(path, options.shape)
         with path.open("rb") as file:
             while file.read(1 << 24):

@@ -1,4 +1,7 @@
-"""Shapes of the published ESM-2 and ESM C models, and random checkpoints of them on the disk."""
+"""Shapes of the published ESM-2 and ESM C models, and random checkpoints of them on the disk.
+
+ESM-2 is written in fair-esm's format or as a folder of transformers, ESM C as a folder of transformers.
+"""
 
 import os
 import subprocess
@@ -50,6 +53,17 @@ from fair_esm_oracle import save_random_checkpoint
 layers, width, heads, _ = map(int, sys.argv[3:])
 save_random_checkpoint(Path(sys.argv[2]), "esm2", layers=layers, width=width, heads=heads)
 """,
+    "esm2 folder": """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from hugging_face_oracle import save_random_model
+layers, width, heads, feed = map(int, sys.argv[3:])
+save_random_model(
+    Path(sys.argv[2]).parent, hidden_size=width, num_hidden_layers=layers, num_attention_heads=heads,
+    intermediate_size=feed,
+)
+""",
     "esmc": """
 import sys
 from pathlib import Path
@@ -72,13 +86,14 @@ def random_checkpoint(shape: str) -> Iterator[Path]:
         yield path
 
 
-def file_name(shape: str) -> str:
+def file_name(shape: str, *, folder: bool = False) -> str:
     """In fair-esm's format, or as transformers writes it, with its config.json beside it."""
-    return "model.safetensors" if SHAPES[shape].family == "esmc" else "random.pt"
+    return "model.safetensors" if folder or SHAPES[shape].family == "esmc" else "random.pt"
 
 
 def save_random(path: Path, shape: str) -> None:
     """Write a checkpoint, in a process of its own: it leaves neither torch nor a model behind here."""
     family, *sizes = SHAPES[shape]
-    command = [sys.executable, "-c", SAVE[family], TESTS, path, *map(str, sizes)]
+    writer = "esm2 folder" if family == "esm2" and path.suffix == ".safetensors" else family
+    command = [sys.executable, "-c", SAVE[writer], TESTS, path, *map(str, sizes)]
     subprocess.run(command, check=True, stderr=subprocess.PIPE)

@@ -1,9 +1,9 @@
 """Memory of two worker processes beside one: do they share the weights?
 
-Usage: ``python benchmarks/sharing.py [--shape 150M]``, on Linux. ``cross_val_score(n_jobs=2)`` runs on
-joblib's loky backend with random weights of the shape, and the proportional set sizes of its workers
-are summed while they run: a page that two processes share counts half for each. Beside it one
-worker does the same alone.
+Usage: ``python benchmarks/sharing.py [--shape 150M] [--folder]``, on Linux. ``cross_val_score(n_jobs=2)``
+runs on joblib's loky backend with random weights of the shape, in fair-esm's format or as a folder of
+transformers. The proportional set sizes of its workers are summed while they run: a page that two
+processes share counts half for each. Beside it one worker does the same alone.
 """
 
 import argparse
@@ -30,6 +30,7 @@ MIB = 2**20
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--shape", choices=SHAPES, default="150M")
+    parser.add_argument("--folder", action="store_true", help="safetensors, as transformers saves it")
     parser.add_argument("--workers", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--checkpoint", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -37,10 +38,10 @@ def main() -> None:
         print(peak_of_workers(options.checkpoint, options.workers))
         return
     with tempfile.TemporaryDirectory() as folder:
-        checkpoint = Path(folder) / file_name(options.shape)
+        checkpoint = Path(folder) / file_name(options.shape, folder=options.folder)
         save_random(checkpoint, options.shape)
         size = checkpoint.stat().st_size / MIB
-        print(f"{options.shape} shape, float32, checkpoint of {size:.0f} MiB")
+        print(f"{options.shape} shape, float32, {checkpoint.name} of {size:.0f} MiB")
         peaks = {}
         for workers in (1, 2):
             command = [sys.executable, __file__, "--checkpoint", checkpoint, "--workers", str(workers)]
