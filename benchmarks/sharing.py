@@ -1,9 +1,10 @@
 """Memory of two worker processes beside one: do they share the weights?
 
-Usage: ``python benchmarks/sharing.py [--shape 150M] [--folder]``, on Linux. ``cross_val_score(n_jobs=2)``
-runs on joblib's loky backend with random weights of the shape, in fair-esm's format or as a folder of
-transformers. The proportional set sizes of its workers are summed while they run: a page that two
-processes share counts half for each. Beside it one worker does the same alone.
+Usage: ``python benchmarks/sharing.py [--shape 150M] [--folder]``, on Linux.
+``cross_val_score(n_jobs=2)`` runs on joblib's loky backend with random weights of the shape, in
+fair-esm's format or as a folder of transformers. The proportional set sizes of its workers are summed
+while they run: a page that two processes share counts half for each. Beside it one worker does the same
+alone.
 """
 
 import argparse

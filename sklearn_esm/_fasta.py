@@ -1,32 +1,18 @@
-"""Read FASTA files with Biopython, with errors that name file, line and record."""
+"""Read FASTA files record by record, with errors that name file, line and record."""
 
 from __future__ import annotations
 
-import gzip
-import io
 import os
 import re
-import sys
-import zlib
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from typing import IO, Any, NamedTuple
 
-from sklearn_esm._optional_dependencies import import_extra
-from sklearn_esm._sequences import shorten
+from sklearn_esm._sequences import check_one_of, shorten
+from sklearn_esm._text_lines import lines_of, opened
 
-_GZIP = b"\x1f\x8b"
-_OTHER_FORMATS = {
-    b"BZh": "got bzip2 data. Decompress the file first; gzip is read directly.",
-    b"\xfd7zXZ\0": "got xz data. Decompress the file first; gzip is read directly.",
-    b"\x28\xb5\x2f\xfd": "got zstd data. Decompress the file first; gzip is read directly.",
-    b"PK\x03\x04": "got a zip archive. Unpack it first; gzip is read directly.",
-    b"\xff\xfe": "got UTF-16 text. Save it as UTF-8.",
-    b"\xfe\xff": "got UTF-16 text. Save it as UTF-8.",
-}
-_LONGEST_MAGIC = max(map(len, _OTHER_FORMATS))
 _UNDECODED = re.compile("[\udc80-\udcff]")  # surrogateescape's code points for invalid bytes
-_WITHOUT_SPACE = str.maketrans("", "", " \t\v\f\r\n")
+_SPACE = b" \t\v\f\n"
+_WITHOUT_SPACE = str.maketrans("", "", _SPACE.decode())
 _NAME_SHOWN = 40
 
 
@@ -43,6 +29,14 @@ class FastaRecords(NamedTuple):
 
     names: list[str]
     sequences: list[str]
+
+
+class Record(NamedTuple):
+    """A record of a FASTA file; its row is counted from 0."""
+
+    row: int
+    name: str
+    sequence: str
 
 
 def read_fasta(path: str | os.PathLike[str] | IO[Any], *, empty: str = "error") -> FastaRecords:
@@ -70,8 +64,6 @@ def read_fasta(path: str | os.PathLike[str] | IO[Any], *, empty: str = "error") 
         sequence. The message names line and record.
     OSError
         If the file cannot be opened.
-    ImportError
-        If Biopython is not installed. It is part of the extra ``bio``.
 
     See Also
     --------
@@ -107,28 +99,48 @@ def read_fasta(path: str | os.PathLike[str] | IO[Any], *, empty: str = "error") 
     >>> ESMEmbeddingTransformer("esm2_t6_1M_bundled").fit_transform(sequences).shape
     (2, 128)
     """
-    if empty not in ("error", "keep"):
-        raise ValueError(f"empty must be 'error' or 'keep'; got {empty!r}.")
-    module = import_extra("Bio.SeqIO.FastaIO", of="read_fasta", extra="bio", library="Biopython")
     records = FastaRecords([], [])
-    with _opened(path) as (source, file):
-        lines = _Lines(_text(file, source), source)
-        for name, sequence in module.SimpleFastaParser(iter(lines)):
-            sequence = sequence.translate(_WITHOUT_SPACE)
-            row = len(records.names)
-            if not sequence and empty == "error":
-                raise ValueError(
-                    f"{source}, line {lines.headers[row]}: {record_label(row, name)}, has no sequence. "
-                    "Remove the record, or pass empty='keep' for an empty sequence."
-                )
-            records.names.append(name)
-            records.sequences.append(sequence)
-    if not records.names:
-        got = f"{lines.number} lines, none of which begins with '>'" if lines.number else "an empty file"
-        raise ValueError(
-            f"{source} must be a FASTA file; got {got}. Write a line '>name' before each sequence."
-        )
+    for record in iterate_fasta(path, empty=empty):
+        records.names.append(record.name)
+        records.sequences.append(record.sequence)
     return records
+
+
+def iterate_fasta(
+    path: str | os.PathLike[str] | IO[Any], *, empty: str = "error", shard: slice = slice(None)
+) -> Iterator[Record]:
+    """Yield the records of a FASTA file, one in memory at a time; see `read_fasta`.
+
+    Parameters
+    ----------
+    path : str, path-like or file
+        As for `read_fasta`.
+    empty : {"error", "keep"}, default="error"
+        How to handle a record without a sequence.
+    shard : slice, default=slice(None)
+        Start and step of the rows to yield. The other records are skipped without a check.
+    """
+    check_one_of("empty", empty, ("error", "keep"))
+    first, step = shard.start or 0, shard.step or 1
+    with opened(path) as (source, file):
+        line, row = 1, -1  # line: the number of the header
+        for row, text in enumerate(_texts(lines_of(file, source), source), start=-1):
+            if row < 0:
+                _check_start(text, source)
+            elif row >= first and (row - first) % step == 0:
+                name, sequence = _parsed(text, source, line)
+                if not sequence and empty == "error":
+                    raise ValueError(
+                        f"{source}, line {line}: {record_label(row, name)}, has no sequence. "
+                        "Remove the record, or pass empty='keep' for an empty sequence."
+                    )
+                yield Record(row, name, sequence)
+            line += text.count(b"\n") + (row >= 0)
+        if row < 0:
+            got = f"{line - 1} lines, none of which begins with '>'" if line > 1 else "an empty file"
+            raise ValueError(
+                f"{source} must be a FASTA file; got {got}. Write a line '>name' before each sequence."
+            )
 
 
 def record_label(row: int, name: str) -> str:
@@ -136,109 +148,71 @@ def record_label(row: int, name: str) -> str:
     return f"record {row + 1}, '{shorten(name, _NAME_SHOWN)}'"
 
 
-class _Lines:
-    """The lines for the parser, counted. Raises errors for lines that the parser would ignore."""
+def _texts(blocks: Iterator[bytes], source: str) -> Iterator[bytes]:
+    """Yield the lines before the first record, then those of each record without its ``>``."""
+    pieces: list[bytes] = []
+    for number, block in enumerate(blocks):
+        first, *others = block.split(b"\n>")
+        if number == 0:
+            # at once, because a file of another format may have no record at all
+            _check_start(first if others else first.rpartition(b"\n")[0], source)
+        pieces.append(first)
+        for text in others:
+            yield b"".join(pieces)
+            pieces = [text]
+    yield b"".join(pieces)
 
-    def __init__(self, text: Iterable[str], source: str) -> None:
-        self._text = text
-        self._source = source
-        self.number = 0  # of the latest line, from 1
-        self.headers: list[int] = []  # line numbers of the records' first lines
 
-    def __iter__(self) -> Iterator[str]:
-        try:
-            for line in self._text:
-                self.number += 1
-                if not line.isascii() or "\0" in line:
-                    line = self._checked(line)
-                if line.startswith(">"):
-                    self.headers.append(self.number)
-                elif not line or line.startswith(";"):
-                    continue
-                elif line[0].isspace() and line.lstrip().startswith(">"):
-                    # the parser would append this line to the previous sequence
-                    raise self._error(
-                        "a record must begin with '>'; got white space before it. Remove it."
-                    )
-                elif not self.headers and not line.isspace():
-                    raise self._error(
-                        "the first record must begin with '>'; got "
-                        f"'{shorten(line.strip(), _NAME_SHOWN)}'. Write a line '>name' before each "
-                        "sequence."
-                    )
-                yield line
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise ValueError(
-                f"{self._source} must be intact gzip data; got damaged or truncated data after line "
-                f"{self.number:,} ({error}). Copy the file again."
-            ) from error
+def _check_start(text: bytes, source: str) -> None:
+    """Raise ValueError if there is more than comments and blank lines before the first record."""
+    for number, line in enumerate(_checked_lines(text, source, 0)):
+        if line and not line.isspace() and not line.startswith(";"):
+            _check_no_header(line, source, number)
+            raise _error(
+                source,
+                number,
+                f"the first record must begin with '>'; got '{shorten(line.strip(), _NAME_SHOWN)}'. "
+                "Write a line '>name' before each sequence.",
+            )
 
-    def _checked(self, line: str) -> str:
+
+def _parsed(text: bytes, source: str, line: int) -> tuple[str, str]:
+    """Return name and sequence of a record whose header is on ``line``."""
+    header, _, body = text.partition(b"\n")
+    letters = body.translate(None, _SPACE)
+    if letters.isalpha() and header.isascii() and b"\0" not in header:  # nearly every record
+        return header.decode().rstrip(), letters.decode()
+    name, *lines = _checked_lines(b">" + text, source, line)
+    kept = []
+    for number, content in enumerate(lines, start=line + 1):
+        if not content.startswith(";"):
+            _check_no_header(content, source, number)
+            kept.append(content)
+    return name[1:].rstrip(), "".join(kept).translate(_WITHOUT_SPACE)
+
+
+def _checked_lines(text: bytes, source: str, first: int) -> list[str]:
+    lines = text.decode("utf-8", "surrogateescape").split("\n")
+    for number, line in enumerate(lines, start=first):
         undecoded = _UNDECODED.search(line)
         if undecoded:
-            raise self._error(
+            raise _error(
+                source,
+                number,
                 f"must be UTF-8 text; got the byte 0x{ord(undecoded[0]) - 0xDC00:02x} at position "
-                f"{undecoded.start() + 1}. If this is a text file, save it as UTF-8."
+                f"{undecoded.start() + 1}. If this is a text file, save it as UTF-8.",
             )
         if "\0" in line:
-            raise self._error("must be text; got a NUL byte. Pass a FASTA file.")
-        # in every line, because files with a byte-order mark may have been concatenated
-        return line.removeprefix("\ufeff")
-
-    def _error(self, what: str) -> ValueError:
-        return ValueError(f"{self._source}, line {self.number}: {what}")
+            raise _error(source, number, "must be text; got a NUL byte. Pass a FASTA file.")
+    return lines
 
 
-class _Rejoined(io.RawIOBase):
-    """A file whose first bytes were already read, because a pipe cannot seek back."""
-
-    def __init__(self, head: bytes, rest: IO[bytes]) -> None:
-        self._head = head
-        self._rest = rest
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        data = self._head[: len(buffer)] or self._rest.read(len(buffer))
-        self._head = self._head[len(data) :]
-        buffer[: len(data)] = data
-        return len(data)
+def _check_no_header(line: str, source: str, number: int) -> None:
+    if line.lstrip().startswith(">"):
+        raise _error(
+            source, number, "a record must begin with '>'; got white space before it. Remove it."
+        )
 
 
-@contextmanager
-def _opened(path: str | os.PathLike[str] | IO[Any]) -> Iterator[tuple[str, IO[Any]]]:
-    """Yield the file's name for messages and the file, which is closed only if it was opened here."""
-    if not isinstance(path, (str, os.PathLike)):
-        if not hasattr(path, "read"):
-            raise TypeError(
-                "path must be a path, an open file, or '-' for standard input; got "
-                f"{shorten(repr(path), 40)}."
-            )
-        yield str(getattr(path, "name", "The open file")), path
-    elif os.fspath(path) == "-":
-        yield "Standard input", getattr(sys.stdin, "buffer", sys.stdin)
-    else:
-        with open(os.path.expanduser(path), "rb") as file:
-            yield os.fspath(path), file
-
-
-def _text(file: IO[Any], source: str) -> Iterable[str]:
-    """Return the lines of a file, with any line endings replaced by newlines."""
-    try:
-        head = file.read(_LONGEST_MAGIC)
-        if isinstance(head, str):
-            return io.StringIO(head + file.read(), newline=None)
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"{source} must be text in {error.encoding}; got other bytes. Open it in mode 'rb'."
-        ) from error
-    while len(head) < _LONGEST_MAGIC and (more := file.read(_LONGEST_MAGIC - len(head))):
-        head += more  # an unbuffered pipe can return fewer bytes
-    for magic, what in _OTHER_FORMATS.items():
-        if head.startswith(magic):
-            raise ValueError(f"{source} must be plain or gzip FASTA text; {what}")
-    whole: Any = io.BufferedReader(_Rejoined(head, file))
-    if head.startswith(_GZIP):
-        whole = gzip.GzipFile(fileobj=whole)
-    return io.TextIOWrapper(whole, encoding="utf-8", errors="surrogateescape", newline=None)
+def _error(source: str, line: int, what: str) -> ValueError:
+    return ValueError(f"{source}, line {line}: {what}")

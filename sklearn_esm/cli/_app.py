@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
@@ -16,7 +17,7 @@ from sklearn_esm._checkpoints._catalog import BUNDLED_MODEL, published_model
 from sklearn_esm._checkpoints._locate import find_checkpoint, find_repository
 from sklearn_esm._parameters import Dtype, check_cache
 from sklearn_esm._sequences import Invalid, Missing
-from sklearn_esm.cli._embed import check_command, embed_records
+from sklearn_esm.cli._embed import check_command, embed_file
 from sklearn_esm.cli._errors import explained, say, usage
 from sklearn_esm.cli._output import Destination
 from sklearn_esm.cli._tables import parse_size, print_models
@@ -63,9 +64,9 @@ def embed(
         typer.Option(
             "--output",
             "-o",
-            metavar="FILE",
-            help="Output file, whose suffix is the format: .npz, .parquet or .h5; - is npz on standard "
-            "output.",
+            metavar="FILE|FOLDER/",
+            help="Output file, whose suffix is the format: .npz, .parquet or .h5; a folder for several "
+            "parquet files; - is npz on standard output.",
         ),
     ],
     model: Annotated[
@@ -88,10 +89,23 @@ def embed(
         str,
         typer.Option(
             metavar="NAME,...",
-            help="mean, max, min, sum, std, bos or eos; comma-separated.",
+            help="mean, max, min, sum, std, bos or eos; comma-separated; none for the states of every "
+            "residue.",
             rich_help_panel=_WHAT,
         ),
     ] = "mean",
+    output_dtype: Annotated[
+        Literal["float32", "float16"],
+        typer.Option(help="Type of the numbers in the output.", rich_help_panel=_WHAT),
+    ] = "float32",
+    wide: Annotated[
+        bool,
+        typer.Option(
+            "--wide",
+            help="parquet: one column per feature instead of one column of vectors.",
+            rich_help_panel=_WHAT,
+        ),
+    ] = False,
     overlong: Annotated[
         _Overlong,
         typer.Option(
@@ -131,8 +145,7 @@ def embed(
         Path | None,
         typer.Option(
             metavar="FOLDER",
-            help="Folder that keeps computed vectors; rerun the same command to resume, or share it "
-            "between commands.",
+            help="Folder that keeps computed vectors for other commands.",
             rich_help_panel=_RUN,
         ),
     ] = None,
@@ -174,10 +187,15 @@ def embed(
 ) -> None:
     """Embed the sequences of a FASTA file, one row per record, in the same order.
 
-    npz holds the arrays 'names' and 'embeddings'. parquet has a column 'name' and one per feature.
-    h5 holds the datasets 'names' and 'embeddings', and the attributes model, layer and pooling. Equal
-    sequences are computed once. The file is written atomically. With N shards, row k of shard I is
-    row I - 1 + k N of the whole file.
+    npz holds the arrays 'names' and 'embeddings'. parquet has the columns 'name' and 'embedding', a
+    list of numbers. h5 holds the datasets 'names' and 'embeddings', and the attributes model, layer and
+    pooling. With --pooling none, parquet has a list of lists, and h5 one dataset per record in the
+    group 'residues', named by its row.
+
+    Records are embedded in parts, so any number of them fits into memory. Rerun a stopped command to
+    resume after the last complete part. The output is written atomically. Equal sequences are computed
+    once in a part, and once in all with --cache. With N shards, row k of shard I is row I - 1 + k N of
+    the whole file.
     """
     with usage():
         if verbose and quiet:
@@ -200,10 +218,16 @@ def embed(
             verbose=not quiet and (verbose or sys.stderr.isatty()),
         )
         check_command(estimator)
-    with explained(
-        f"Computed vectors are kept in {cache}; rerun the command to resume." if cache else ""
-    ):
-        records, features = embed_records(fasta, destination, estimator, chosen, quiet=quiet)
+        destination.check_holds(estimator.pooling, wide=wide)
+
+    def after_stop() -> str:
+        kept = f"Computed vectors are kept in {cache}; rerun the command to resume." if cache else ""
+        return destination.after_stop() or kept
+
+    with explained(after_stop), closing(destination):
+        records, features = embed_file(
+            fasta, destination, estimator, shard=chosen, dtype=output_dtype, wide=wide, quiet=quiet
+        )
         if not quiet:
             say(f"Wrote {records:,} records of {features:,} features to {destination}.")
         if verbose and cache is not None:
@@ -234,7 +258,7 @@ def download(
         if repository is None and model != BUNDLED_MODEL:
             published_model(model)
     kept = "The partial download is kept" if repository is None else "Complete files are kept"
-    with explained(f"{kept}; rerun the command to resume."):
+    with explained(lambda: f"{kept}; rerun the command to resume."):
         typer.echo(find_checkpoint(model))
 
 
@@ -294,7 +318,9 @@ def _layers(text: str) -> int | list[int] | str:
     return layers if "," in text else layers[0]
 
 
-def _several(text: str) -> str | list[str]:
+def _several(text: str) -> str | list[str] | None:
+    if text == "none":
+        return None
     parts = [part.strip() for part in text.split(",")]
     return parts if len(parts) > 1 else parts[0]
 

@@ -1,23 +1,92 @@
-"""Embed the records of a FASTA file, with errors that name the record."""
+"""Embed the records of a FASTA file part by part, with errors that name the record."""
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stderr
-from typing import Any
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
+from rich.filesize import decimal
 from sklearn.base import clone
 
-from sklearn_esm import ESMEmbeddingTransformer
+from sklearn_esm import ESMEmbeddingTransformer, __version__
+from sklearn_esm._checkpoints._architecture import Architecture
 from sklearn_esm._checkpoints._hub import progress_hidden
 from sklearn_esm._checkpoints._identity import identify_model
 from sklearn_esm._checkpoints._locate import find_repository, model_label
-from sklearn_esm._fasta import read_fasta, record_label
-from sklearn_esm._sequences import SequenceError
-from sklearn_esm.cli._errors import usage
-from sklearn_esm.cli._output import Destination, Embeddings
+from sklearn_esm._fasta import Record, iterate_fasta, record_label
+from sklearn_esm._parameters import published_architecture
+from sklearn_esm._sequences import SequenceError, clean_sequences
+from sklearn_esm.cli._errors import say, usage
+from sklearn_esm.cli._formats import Content, Parts, load_part, save_part
+from sklearn_esm.cli._output import Destination
+from sklearn_esm.cli._parts import Cost, Embedded, PartFolder, cut
+
+_SCANNED = 1000  # records checked at a time
+_NAMES_BYTES = 2**30  # of npz, which pads every name to the longest one
+
+
+class Input(NamedTuple):
+    """The records of a FASTA file that belong to one shard."""
+
+    source: str
+    empty: str
+    shard: slice
+
+    def records(self) -> Iterator[Record]:
+        """Yield the records."""
+        return iterate_fasta(self.source, empty=self.empty, shard=self.shard)
+
+    @property
+    def is_readable_twice(self) -> bool:
+        """Whether this is a file and not a pipe."""
+        return os.path.isfile(os.path.expanduser(self.source))
+
+    @contextmanager
+    def records_named(self, records: Sequence[Record]) -> Iterator[None]:
+        """Raise an error about a sequence with the label of its record."""
+        try:
+            yield
+        except SequenceError as error:
+            where = "standard input" if self.source == "-" else self.source
+            label = record_label(records[error.row].row, records[error.row].name)
+            raise ValueError(f"{where}: {label} {error.problem}") from error
+
+
+class Totals:
+    """Numbers of what was read."""
+
+    def __init__(self) -> None:
+        self.records = 0
+        self.residues = 0
+        self.name_bytes = 0
+        self.longest_name = 0
+        self._longest: Record | None = None
+
+    def add(self, records: Sequence[Record], residues: int) -> None:
+        """Count records."""
+        self.records += len(records)
+        self.residues += residues
+        for record in records:
+            self.name_bytes += len(record.name.encode())
+            if len(record.name) > self.longest_name:
+                self.longest_name, self._longest = len(record.name), record
+
+    def check_names(self, vectors: int) -> None:
+        """Raise ValueError if the names would need more room in an npz file than the vectors."""
+        size = 4 * self.longest_name * self.records
+        if size > max(_NAMES_BYTES, vectors) and self._longest is not None:
+            raise ValueError(
+                f"Names must be short for npz, which pads each to the longest one; got "
+                f"{self.longest_name:,} characters in {record_label(*self._longest[:2])}, so the names "
+                f"would need {decimal(size)}. Shorten the name, or pass -o with .parquet or .h5."
+            )
 
 
 def check_command(embed: ESMEmbeddingTransformer) -> None:
@@ -25,10 +94,20 @@ def check_command(embed: ESMEmbeddingTransformer) -> None:
     embed._checked(["M"], embed._resolve)
 
 
-def embed_records(
-    source: str, destination: Destination, embed: ESMEmbeddingTransformer, shard: slice, *, quiet: bool
+def embed_file(
+    source: str,
+    destination: Destination,
+    embed: ESMEmbeddingTransformer,
+    *,
+    shard: slice = slice(None),
+    dtype: str = "float32",
+    wide: bool = False,
+    quiet: bool = False,
 ) -> tuple[int, int]:
     """Embed the records of a FASTA file or of one shard, and write the vectors.
+
+    Only one part of the records is in memory. Embedded parts are kept in files, and an interrupted
+    command that is run again embeds the others only.
 
     Returns
     -------
@@ -36,47 +115,155 @@ def embed_records(
         Numbers of records and features written.
     """
     destination.check()
-    names, sequences = read_fasta(source, empty="keep" if embed.missing == "nan" else "error")
-    with _records_named(source, names):
-        embed._checked(sequences, embed._resolve)  # before a download
-    _look_up(embed, quiet)
-    with _records_named(source, names):
-        embed.fit(sequences)  # the whole file, so that every shard raises the same error at once
-    features = embed.get_feature_names_out().tolist()
-    names, sequences = names[shard], sequences[shard]
-    vectors = np.empty((0, len(features)), dtype=np.float32)
-    if sequences:
-        hidden = quiet and find_repository(embed.model) is not None
-        with progress_hidden() if hidden else nullcontext():
-            vectors = embed.transform(sequences)
-    pooling: Any = embed.pooling
-    embeddings = Embeddings(
-        names=names,
-        vectors=vectors,
-        features=features,
-        model=model_label(embed.model),
-        layers=embed.layers_,
-        poolings=[pooling] if isinstance(pooling, str) else list(pooling),
+    given = Input(source, "keep" if embed.missing == "nan" else "error", shard)
+    totals = None
+    architecture = published_architecture(embed.model)
+    if architecture is not None and given.is_readable_twice:
+        totals = _scan(given, embed, architecture)  # before a download
+    architecture = _look_up(embed, quiet)
+    if totals is None and given.is_readable_twice:
+        totals = _scan(given, embed, architecture)
+    embed.fit(["M"])
+    content = _content(embed, architecture, np.dtype(dtype), wide)
+    if totals is not None:
+        _check_space(totals, destination, content, quiet)
+    parts = PartFolder(
+        destination.parts_folder,
+        _settings(embed, content),
+        ".parquet" if destination.is_folder else ".npz",
+        f"{Path(source).name.partition('.')[0]}-{shard.start or 0}-" if destination.is_folder else "",
     )
-    destination.write(embeddings)
-    return len(names), len(features)
+    hidden = quiet and find_repository(embed.model) is not None
+    with progress_hidden() if hidden else nullcontext():
+        totals = _embed_parts(given, destination, embed, content, parts, architecture)
+    if parts.resumed and not quiet:
+        say(f"{parts.resumed:,} of {len(parts.paths):,} parts were already embedded.")
+    parts.remove_others()
+    if not destination.is_folder:
+        stored = Parts(totals.records, totals.longest_name, lambda: map(load_part, parts.paths))
+        destination.write(content, stored)
+        parts.remove()
+    return totals.records, len(content.features)
 
 
-def _look_up(embed: ESMEmbeddingTransformer, quiet: bool) -> None:
+def _embed_parts(
+    given: Input,
+    destination: Destination,
+    embed: ESMEmbeddingTransformer,
+    content: Content,
+    parts: PartFolder,
+    architecture: Architecture,
+) -> Totals:
+    totals = Totals()
+    for part in cut(given.records(), _cost(embed, content, architecture)):
+        totals.add(part, 0)
+        if destination.suffix == ".npz":
+            totals.check_names(totals.records * len(content.features) * content.dtype.itemsize)
+
+        def write(path: Path, part: list[Record] = part) -> None:
+            with given.records_named(part):
+                embedded = _embedded(part, embed, content)
+            if destination.is_folder:
+                one = Parts(len(part), 0, lambda: iter([embedded]))
+                destination.format.write(path, content, one)
+            else:
+                save_part(path, embedded)
+
+        parts.keep(part, write)
+    return totals
+
+
+def _embedded(part: list[Record], embed: ESMEmbeddingTransformer, content: Content) -> Embedded:
+    names = [record.name for record in part]
+    values = embed.transform([record.sequence for record in part])
+    lengths = None
+    if not content.poolings:
+        lengths = np.array([len(states) for states in values], dtype=np.int64)
+        values = np.concatenate(values)  # (residues of all records, features)
+    with np.errstate(over="raise"):
+        try:
+            values = values.astype(content.dtype, copy=False)
+        except FloatingPointError:
+            raise ValueError(
+                f"Numbers must be at most 65,504 for float16; got {np.abs(values).max():,.0f}. Pass "
+                "--output-dtype float32."
+            ) from None
+    return Embedded(names, values, lengths)
+
+
+def _scan(given: Input, embed: ESMEmbeddingTransformer, architecture: Architecture) -> Totals:
+    """Check every record before any is embedded, and count them."""
+    totals = Totals()
+    records = given.records()
+    while some := list(islice(records, _SCANNED)):
+        with given.records_named(some):
+            sequences = clean_sequences(
+                [record.sequence for record in some], invalid=embed.invalid, missing=embed.missing
+            )
+            accepted = embed._accepted(sequences, architecture)
+        totals.add(some, sum(len(sequence) for sequence in accepted if sequence))
+    return totals
+
+
+def _look_up(embed: ESMEmbeddingTransformer, quiet: bool) -> Architecture:
     """Find or download what identifies the model, then check the parameters against it."""
     with open(os.devnull, "w") as nowhere, redirect_stderr(nowhere) if quiet else nullcontext():
         # errors are exceptions, so this hides only the progress bar. This is first, because a damaged
         # file is not an error of the command line.
-        identify_model(embed.model)
+        identity = identify_model(embed.model)
     with usage():
         clone(embed).fit(["M"])
+    return identity.architecture
 
 
-@contextmanager
-def _records_named(source: str, names: Sequence[str]) -> Iterator[None]:
-    try:
-        yield
-    except SequenceError as error:
-        where = "standard input" if source == "-" else source
-        label = record_label(error.row, names[error.row])
-        raise ValueError(f"{where}: {label} {error.problem}") from error
+def _content(
+    embed: ESMEmbeddingTransformer, architecture: Architecture, dtype: np.dtype[Any], wide: bool
+) -> Content:
+    pooling: Any = embed.pooling
+    poolings = [] if pooling is None else [pooling] if isinstance(pooling, str) else list(pooling)
+    features = embed.get_feature_names_out().tolist()
+    if not poolings:
+        features = [f"{number}" for number in range(len(embed.layers_) * architecture.width)]
+    return Content(model_label(embed.model), embed.layers_, poolings, features, dtype, wide)
+
+
+def _settings(embed: ESMEmbeddingTransformer, content: Content) -> str:
+    """Return everything on which the files of parts depend, besides the records."""
+    parameters = embed.get_params()
+    for name in ("model", "cache", "n_jobs", "verbose"):
+        del parameters[name]
+    return f"{__version__} {embed.model_fingerprint_} {parameters} {content.dtype} {content.wide}"
+
+
+def _cost(embed: ESMEmbeddingTransformer, content: Content, architecture: Architecture) -> Cost:
+    size = len(content.features) * content.dtype.itemsize
+    # multiplications and additions of the linear layers of each block
+    operations = 24 * architecture.width**2 * max(embed.layers_)
+    return Cost(size, 0, operations) if content.poolings else Cost(0, size, operations)
+
+
+def _check_space(totals: Totals, destination: Destination, content: Content, quiet: bool) -> None:
+    """Raise OSError if the disk has no room for the output, and print both sizes."""
+    width = len(content.features) * content.dtype.itemsize
+    vectors = width * (totals.records if content.poolings else totals.residues)
+    names = totals.name_bytes
+    if destination.suffix == ".npz":
+        totals.check_names(vectors)
+        names = 4 * totals.longest_name * totals.records
+    size = vectors + names
+    if destination.path is None:
+        return
+    needed = size if destination.is_folder else 2 * size  # parts and file, while they are merged
+    free = shutil.disk_usage(destination.path.parent).free
+    if needed > free:
+        raise OSError(
+            errno.ENOSPC,
+            f"{destination} needs about {decimal(needed)} of free space, of which "
+            f"{decimal(needed - size)} only until the parts are merged; {decimal(free)} are free. Free "
+            "space there, pass another file to -o, or embed fewer records with --shard.",
+        )
+    if not quiet:
+        say(
+            f"{totals.records:,} records, about {decimal(needed)} on the disk while they are embedded; "
+            f"{decimal(free)} are free."
+        )

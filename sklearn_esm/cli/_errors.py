@@ -6,7 +6,7 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -59,30 +59,36 @@ def usage() -> Iterator[None]:
         raise typer.BadParameter(in_options(str(error))) from error
 
 
+def _nothing() -> str:
+    return ""
+
+
 @contextmanager
-def explained(after_interrupt: str = "") -> Iterator[None]:
-    """End the command with one message and code 1 after an error; write each warning as one line."""
+def explained(after_stop: Callable[[], str] = _nothing) -> Iterator[None]:
+    """End the command with one message and code 1 after an error; write each warning as one line.
+
+    ``after_stop`` returns a sentence to add: what is kept, and how to resume.
+    """
     with warnings.catch_warnings():
         warnings.showwarning = _show_warning
         try:
             yield
         except KeyboardInterrupt as error:
-            say(f"Interrupted. {after_interrupt}".rstrip())
+            say(f"Interrupted. {after_stop()}".rstrip())
             raise typer.Exit(130) from error
         except BrokenPipeError as error:  # the reader closed the pipe on purpose, so there is no message
             discard_output()
             raise typer.Exit(1) from error
-        except MemoryError as error:
-            say(f"Error: {in_options(str(error)) or 'out of memory.'}")
+        except (MemoryError, OSError, ImportError, ValueError) as error:
+            say(f"Error: {in_options(_reason(error))} {after_stop()}".rstrip())
             raise typer.Exit(1) from error
-        except OSError as error:
-            reason = in_options(error.strerror or str(error))
-            where = f"{error.filename}: " if error.filename is not None else ""
-            say(f"Error: {where}{reason}")
-            raise typer.Exit(1) from error
-        except (ImportError, ValueError) as error:
-            say(f"Error: {in_options(str(error))}")
-            raise typer.Exit(1) from error
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename is not None else ""
+        return f"{where}{error.strerror or error}"
+    return str(error) or "out of memory."
 
 
 def discard_output() -> None:

@@ -1,111 +1,136 @@
-"""Write embeddings as npz, parquet or HDF5, atomically."""
+"""Where embeddings are written: a file, a folder of parquet files, or standard output."""
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
-import uuid
-import zipfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+import tempfile
 from pathlib import Path
-from typing import Any, NamedTuple
 
-import numpy as np
-
-from sklearn_esm._optional_dependencies import import_extra
+from sklearn_esm.cli._drafts import draft_of
 from sklearn_esm.cli._errors import discard_output
+from sklearn_esm.cli._formats import FORMATS, Content, Format, Parts
 
-_REMEDIES = {
-    errno.ENOENT: "Create the folder first",
-    errno.ENOSPC: "Free space there",
-    errno.EDQUOT: "Free space there",
-    errno.EFBIG: "Raise the file size limit",
-}
-
-
-class Embeddings(NamedTuple):
-    """Vectors of named records, with the model, layers and poolings that made them."""
-
-    names: Sequence[str]
-    vectors: np.ndarray  # (records, features), float32
-    features: Sequence[str]
-    model: str
-    layers: Sequence[int]
-    poolings: Sequence[str]
+_IN_FOLDER = ".parquet"
 
 
 class Destination:
-    """A file, or standard output.
+    """A file, a folder of parquet files, or standard output.
 
     Parameters
     ----------
     output : str
-        Path whose suffix selects the format, or ``"-"``.
-    source : str or None, default=None
-        Path of the input file, or ``"-"``.
+        Path whose suffix selects the format; an existing folder or a path that ends in ``/`` for one
+        parquet file per part; or ``"-"``.
+    sources : sequence of str, default=()
+        Paths of the input files, or ``"-"``.
 
     Raises
     ------
     ValueError
-        If the suffix is unknown, the output is a terminal, or the output is the source.
+        If the suffix is unknown, the output is a terminal, or the output is one of the sources.
     """
 
-    def __init__(self, output: str, source: str | None = None) -> None:
-        self._path: Path | None = None
+    def __init__(self, output: str, *sources: str) -> None:
+        self.path: Path | None = None
+        self.is_folder = False
+        self._temporary: tempfile.TemporaryDirectory[str] | None = None
         if output == "-":
             if sys.stdout.isatty():
                 raise ValueError("-o - writes binary data. Redirect it to a file or a pipe.")
             return
         # resolved, so that the target of a link is replaced and not the link
-        self._path = Path(output).expanduser().resolve()
-        if self._path.suffix.lower() not in _WRITERS:
+        self.path = Path(output).expanduser().resolve()
+        unknown = self.path.suffix.lower() not in FORMATS
+        self.is_folder = output.endswith(("/", os.sep)) or (unknown and self.path.is_dir())
+        if unknown and not self.is_folder:
             raise ValueError(
-                f"-o must end in one of {', '.join(_WRITERS)}; got {output}. Pass another name, or - "
-                "for npz on standard output."
+                f"-o must end in one of {', '.join(FORMATS)}, or in / for a folder of parquet files; "
+                f"got {output}. Pass another name, or - for npz on standard output."
             )
-        if source is not None and source != "-" and _is_same(source, self._path):
-            raise ValueError(
-                f"-o must be another file than the input; got {output}, which is {source}. Pass another "
-                "name to -o."
-            )
+        for source in sources:
+            if source != "-" and _is_same(source, self.path):
+                raise ValueError(
+                    f"-o must be another file than the input; got {output}, which is {source}. Pass "
+                    "another name to -o."
+                )
 
     def __str__(self) -> str:
-        return "standard output" if self._path is None else str(self._path)
+        return "standard output" if self.path is None else str(self.path)
+
+    @property
+    def suffix(self) -> str:
+        """The suffix that selects the format."""
+        if self.path is None:
+            return ".npz"
+        return _IN_FOLDER if self.is_folder else self.path.suffix.lower()
+
+    @property
+    def format(self) -> Format:
+        """The format of the file, or of each file in the folder."""
+        return FORMATS[self.suffix]
+
+    @property
+    def parts_folder(self) -> Path:
+        """The folder of embedded parts: the output, or one beside the file until it is written."""
+        if self.path is None:
+            self._temporary = self._temporary or tempfile.TemporaryDirectory(prefix="sklearn-esm-")
+            return Path(self._temporary.name)
+        return self.path if self.is_folder else self.path.with_name(f"{self.path.name}.parts")
 
     def check(self) -> None:
-        """Raise OSError or ImportError if the file cannot be written, before anything is computed."""
-        if self._path is None:
+        """Raise OSError or ImportError if nothing can be written, before anything is computed."""
+        if self.path is None:
             return
-        library, _ = _WRITERS[self._path.suffix.lower()]
-        if library is not None:
-            _imported(library)
-        if self._path.is_dir():
-            raise IsADirectoryError(f"{self._path} is a folder. Pass a file to -o.")
-        with _draft(self._path) as draft:
+        self.format.check()
+        if not self.is_folder and self.path.is_dir():
+            raise IsADirectoryError(f"{self.path} is a folder. Pass a file to -o.")
+        probe = self.path / "probe" if self.is_folder and self.path.exists() else self.path
+        with draft_of(probe) as draft:
             draft.touch()
+            draft.unlink()
 
-    def write(self, embeddings: Embeddings) -> None:
-        """Write the embeddings, a file atomically."""
-        if self._path is None:
-            try:
-                _write_arrays(sys.stdout.buffer, embeddings)
-                sys.stdout.buffer.flush()
-            except BrokenPipeError:
-                discard_output()
-                raise
-            except OSError as error:
-                discard_output()
-                reason = f"{self} cannot be written: {error.strerror}."
-                raise OSError(error.errno, reason) from error
+    def write(self, content: Content, parts: Parts) -> None:
+        """Merge the parts into the file, atomically, or write them to standard output."""
+        if self.path is not None:
+            self.parts_folder.mkdir(exist_ok=True)
+            # the draft is among the parts, so that the next run removes that of a killed one
+            with draft_of(self.path, self.parts_folder) as draft:
+                self.format.write(draft, content, parts)
             return
-        _, write = _WRITERS[self._path.suffix.lower()]
-        with _draft(self._path) as draft:
-            write(draft, embeddings)
-            with draft.open("r+b") as file:
-                os.fsync(file.fileno())  # the content must reach the disk before the name
-            os.replace(draft, self._path)
+        try:
+            self.format.write(sys.stdout.buffer, content, parts)
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:
+            discard_output()
+            raise
+        except OSError as error:
+            discard_output()
+            reason = f"{self} cannot be written: {error.strerror}."
+            raise OSError(error.errno, reason) from error
+
+    def check_holds(self, pooling: object, *, wide: bool) -> None:
+        """Raise ValueError if the format cannot hold what is computed."""
+        if pooling is None and not self.format.holds_residues:
+            raise ValueError(
+                "--pooling none must have an output of another format than npz, whose arrays have rows "
+                f"of one length; got -o {self}. Pass .h5, .parquet or a folder."
+            )
+        if wide and (self.suffix != ".parquet" or pooling is None):
+            raise ValueError(
+                f"--wide must have a parquet output and pooled vectors; got -o {self}. Leave out --wide."
+            )
+
+    def after_stop(self) -> str:
+        """Return a sentence about the parts that are kept; none if there are none."""
+        if self.path is None or not self.parts_folder.is_dir():
+            return ""
+        return f"Finished parts are kept in {self.parts_folder}; rerun the command to resume."
+
+    def close(self) -> None:
+        """Remove temporary files."""
+        if self._temporary is not None:
+            self._temporary.cleanup()
 
 
 def _is_same(source: str, output: Path) -> bool:
@@ -114,70 +139,3 @@ def _is_same(source: str, output: Path) -> bool:
         return os.path.samefile(os.path.expanduser(source), output)
     except OSError:  # one of the files does not exist
         return False
-
-
-@contextmanager
-def _draft(path: Path) -> Iterator[Path]:
-    """Yield a temporary name beside a file, and remove what is left under it."""
-    # .part comes last, so that a pattern such as *.npz does not match an unfinished file
-    draft = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.part")
-    try:
-        yield draft
-    except OSError as error:
-        reason = error.strerror or str(error)
-        remedy = _REMEDIES.get(error.errno or 0, "Check the permissions there")
-        raise OSError(
-            error.errno, f"{path} cannot be written: {reason}. {remedy}, or pass another file to -o."
-        ) from error
-    finally:
-        with suppress(OSError):
-            draft.unlink()
-
-
-def _write_npz(path: Path, embeddings: Embeddings) -> None:
-    with path.open("wb") as file:
-        _write_arrays(file, embeddings)
-
-
-def _write_arrays(file: Any, embeddings: Embeddings) -> None:
-    # a unicode array, because an object array needs pickle
-    names = np.array(embeddings.names, dtype=np.str_)
-    # not numpy.savez, because before numpy 2.2 it leaves the archive open after an error
-    with zipfile.ZipFile(file, "w") as archive:
-        for name, array in {"names": names, "embeddings": embeddings.vectors}.items():
-            with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
-                np.lib.format.write_array(entry, array, allow_pickle=False)
-
-
-def _write_parquet(path: Path, embeddings: Embeddings) -> None:
-    pa, parquet = _imported("pyarrow"), _imported("pyarrow.parquet")
-    columns = {"name": pa.array(embeddings.names, pa.string())}
-    for feature, column in zip(embeddings.features, embeddings.vectors.T, strict=True):
-        columns[feature] = pa.array(np.ascontiguousarray(column))
-    # dictionary encoding helps only if values repeat
-    parquet.write_table(pa.table(columns), str(path), use_dictionary=False)
-
-
-def _write_hdf5(path: Path, embeddings: Embeddings) -> None:
-    h5py = _imported("h5py")
-    try:
-        with h5py.File(path, "w") as file:
-            text = h5py.string_dtype("utf-8")
-            file.create_dataset("names", data=np.array(embeddings.names, dtype=object), dtype=text)
-            file.create_dataset("embeddings", data=embeddings.vectors)
-            file.attrs["model"] = embeddings.model
-            file.attrs["layer"] = list(embeddings.layers)
-            file.attrs["pooling"] = list(embeddings.poolings)
-    except RuntimeError as error:  # h5py raises RuntimeError when the disk is full
-        raise OSError(str(error)) from error
-
-
-def _imported(name: str) -> Any:
-    return import_extra(name, of="This format", extra="cli")
-
-
-_WRITERS: dict[str, tuple[str | None, Callable[[Path, Embeddings], None]]] = {
-    ".npz": (None, _write_npz),
-    ".parquet": ("pyarrow", _write_parquet),
-    ".h5": ("h5py", _write_hdf5),
-}

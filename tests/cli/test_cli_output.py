@@ -14,14 +14,17 @@ from command_line import FASTA, MODEL, NAMES, SEQUENCES, embed, expected, files_
 from numpy.testing import assert_allclose
 
 from sklearn_esm import ESMEmbeddingTransformer
-from sklearn_esm.cli import _output
-from sklearn_esm.cli._output import Destination, Embeddings
+from sklearn_esm.cli._formats import FORMATS as WRITERS
+from sklearn_esm.cli._formats import Content, Parts
+from sklearn_esm.cli._output import Destination
+from sklearn_esm.cli._parts import Embedded
 
 ROOT = Path(__file__).parents[2]
 FORMATS = [".npz", ".parquet", ".h5"]
 FEATURES = [f"f{number}" for number in range(50)]
 NUMBERS = np.random.default_rng(0).standard_normal((1000, 50), dtype=np.float32)  # 200 kB
-LARGE = Embeddings(["a"] * 1000, NUMBERS, FEATURES, "model", [1], ["mean"])
+CONTENT = Content("model", [1], ["mean"], FEATURES, np.dtype("float32"))
+LARGE = Parts(1000, 1, lambda: iter([Embedded(["a"] * 1000, NUMBERS)]))
 
 
 @pytest.fixture
@@ -59,8 +62,10 @@ def content(path):
     from pyarrow import parquet
 
     table = parquet.read_table(path)
-    columns = [column.to_numpy() for column in table.columns[1:]]
-    return table["name"].to_pylist(), np.column_stack(columns)
+    assert table.column_names == ["name", "embedding"]
+    vectors = table["embedding"].combine_chunks()
+    values = vectors.flatten().to_numpy().reshape(len(table), vectors.type.list_size)
+    return table["name"].to_pylist(), values
 
 
 # Formats
@@ -106,6 +111,7 @@ def test_standard_output_is_npz(fasta, tmp_path):
     assert found_names == NAMES
     assert_allclose(found, expected(), rtol=1e-5, atol=1e-6)
     assert result.stderr == "Wrote 6 records of 128 features to standard output.\n"
+    assert files_in(tmp_path) == ["piped.npz", "proteins.fasta"]
 
 
 def test_npz_is_not_compressed(fasta, folder_of_output):
@@ -118,14 +124,19 @@ def test_npz_is_not_compressed(fasta, folder_of_output):
         assert arrays["names"].dtype.kind == "U"
 
 
-def test_columns_of_parquet_are_named_like_features(fasta, folder_of_output):
+def test_wide_columns_of_parquet_are_named_like_features(fasta, folder_of_output):
     parquet = pytest.importorskip("pyarrow.parquet")
     path = folder_of_output / "vectors.parquet"
-    embed(fasta, path, "--layer", "3,6", "--pooling", "mean,std")
+    embed(fasta, path, "--layer", "3,6", "--pooling", "mean,std", "--wide")
     embedder = ESMEmbeddingTransformer(MODEL, layer=[3, 6], pooling=["mean", "std"]).fit(SEQUENCES)
     schema = parquet.read_schema(path)
     assert schema.names == ["name", *embedder.get_feature_names_out()]
     assert [str(kind) for kind in schema.types] == ["string"] + ["float"] * 512
+    columns = parquet.read_table(path).columns[1:]
+    found = np.column_stack([column.to_numpy() for column in columns])
+    assert_allclose(found, expected(layer=[3, 6], pooling=["mean", "std"]), rtol=1e-5, atol=1e-6)
+    assert schema.metadata[b"model"] == MODEL.encode()
+    assert (schema.metadata[b"layer"], schema.metadata[b"pooling"]) == (b"3,6", b"mean,std")
 
 
 def test_attributes_of_hdf5_say_what_was_computed(fasta, folder_of_output):
@@ -200,15 +211,22 @@ def test_what_a_link_leads_to_is_replaced(fasta, output, tmp_path):
 
 @pytest.mark.parametrize(("failure", "code"), [(KeyboardInterrupt(), 130), (MemoryError(), 1)])
 def test_a_failure_while_writing_leaves_the_former_file(fasta, output, monkeypatch, failure, code):
-    def write(path, embeddings):
+    def write(path, content, parts):
         path.write_bytes(b"half")
         raise failure
 
-    monkeypatch.setitem(_output._WRITERS, output.suffix, (None, write))
+    broken = WRITERS[output.suffix]._replace(write=write)
     output.write_bytes(b"former")
-    assert embed(fasta, output).exit_code == code
+    with monkeypatch.context() as patch:
+        patch.setitem(WRITERS, output.suffix, broken)
+        result = embed(fasta, output)
+    assert result.exit_code == code
+    kept = output.with_name(f"{output.name}.parts")
+    assert f"Finished parts are kept in {kept}; rerun the command to resume." in result.stderr
     assert output.read_bytes() == b"former"
-    assert files_in(output.parent) == [output.name]
+    assert len(files_in(kept)) == 1
+    assert embed(fasta, output).exit_code == 0
+    assert (content(output)[0], files_in(output.parent)) == (NAMES, [output.name])
 
 
 @contextmanager
@@ -225,10 +243,10 @@ def room_of(size):
 
 def test_a_full_disk_leaves_nothing(output):
     with room_of(50_000), pytest.raises(OSError, match="cannot be written: ") as refusal:
-        Destination(str(output)).write(LARGE)
+        Destination(str(output)).write(CONTENT, LARGE)
     assert str(output) in str(refusal.value)
     assert "or pass another file to -o." in str(refusal.value)
-    assert files_in(output.parent) == []
+    assert files_in(output.with_name(f"{output.name}.parts")) == []
 
 
 # The writer says that it is half done, and waits for its end. The package itself is left out: to
@@ -238,16 +256,17 @@ import signal, sys, time, types
 package = sys.modules["sklearn_esm"] = types.ModuleType("sklearn_esm")
 package.__path__ = ["sklearn_esm"]
 from sklearn_esm import cli
-from sklearn_esm.cli import _output
+from sklearn_esm.cli._formats import FORMATS
+from sklearn_esm.cli._output import Destination
 
-def write(path, embeddings):
+def write(path, content, parts):
     path.write_bytes(b"half")
     print("half", flush=True)
     time.sleep(60)
 
 signal.signal(signal.SIGTERM, cli._terminate)
-_output._WRITERS[".npz"] = (None, write)
-_output.Destination(sys.argv[1]).write(_output.Embeddings([], None, [], "", [], []))
+FORMATS[".npz"] = FORMATS[".npz"]._replace(write=write)
+Destination(sys.argv[1]).write(None, None)
 """
 
 
@@ -258,8 +277,9 @@ def test_a_kill_while_writing_leaves_no_output(folder_of_output, number, left):
     with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT) as process:
         assert process.stdout.readline() == b"half\n"
         process.send_signal(getattr(signal, number))
-    # nobody can clean up after SIGKILL, but what is left has another ending
-    assert [name.endswith(".part") for name in files_in(folder_of_output)] == [True] * left
+    assert files_in(folder_of_output) == ["vectors.npz.parts"]
+    # nobody can clean up after SIGKILL, but the next run of the command does
+    assert len(files_in(folder_of_output / "vectors.npz.parts")) == left
     assert process.returncode == (-signal.SIGKILL if number == "SIGKILL" else 128 + signal.SIGTERM)
 
 
@@ -278,7 +298,7 @@ def test_a_pipe_that_nobody_reads_ends_the_writing(monkeypatch):
     reading, writing = os.pipe()
     os.close(reading)
     with standard_output(monkeypatch, writing), pytest.raises(BrokenPipeError):
-        Destination("-").write(LARGE)
+        Destination("-").write(CONTENT, LARGE)
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no file that is always full")
@@ -287,4 +307,4 @@ def test_a_full_disk_behind_standard_output_is_an_error(monkeypatch):
         standard_output(monkeypatch, "/dev/full"),
         pytest.raises(OSError, match=r"standard output .* No space left"),
     ):
-        Destination("-").write(LARGE)
+        Destination("-").write(CONTENT, LARGE)

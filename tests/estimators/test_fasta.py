@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from sklearn_esm import ESMEmbeddingTransformer, read_fasta
 
-pytest.importorskip("Bio", reason="read_fasta needs the extra bio")
+biopython = pytest.importorskip("Bio.SeqIO.FastaIO", reason="Biopython is the oracle")
 
 ROOT = Path(__file__).parents[2]
 
@@ -280,7 +280,10 @@ def test_an_unknown_choice_for_empty_records_is_refused():
 # Biopython
 
 
-def test_without_biopython_the_extra_is_named(monkeypatch):
-    monkeypatch.setitem(sys.modules, "Bio.SeqIO.FastaIO", None)
-    with pytest.raises(ImportError, match=re.escape('pip install "sklearn-esm[bio]"')):
-        read(TEXT.encode())
+@given(
+    st.lists(st.tuples(st.text("ab >;|", max_size=6), st.text("ACDEFG -*\t\n", max_size=40)), min_size=1)
+)
+def test_records_equal_those_of_biopython(records):
+    text = "".join(f">{name}\n{sequence}\n" for name, sequence in records)
+    expected = [(n, "".join(s.split())) for n, s in biopython.SimpleFastaParser(io.StringIO(text))]
+    assert list(zip(*read(text.encode(), empty="keep"), strict=True)) == expected
