@@ -2,8 +2,8 @@
 
 Usage: ``python benchmarks/loading.py [--shape 650M] [--folder]``. Writes a random checkpoint of that
 shape to a temporary folder (2.6 GB for 650M), reads it once so that both find it in the page cache, and
-loads it in a process of its own for each. fair-esm's own ``torch.load`` fails on torch 2.6 and newer, so it is
-given ``weights_only=False``, as people do; the rest is its code.
+loads it in a process of its own for each. fair-esm's own ``torch.load`` fails on torch 2.6 and newer, so
+it is given ``weights_only=False``, as people do; the rest is its code.
 """
 
 import argparse

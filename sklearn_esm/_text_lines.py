@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, Any
 
+from sklearn_esm._optional_dependencies import import_extra
 from sklearn_esm._sequences import shorten
 
 _GZIP = b"\x1f\x8b"
@@ -41,6 +42,10 @@ def opened(path: str | os.PathLike[str] | IO[Any]) -> Iterator[tuple[str, IO[Any
         yield str(getattr(path, "name", "The open file")), path
     elif os.fspath(path) == "-":
         yield "Standard input", getattr(sys.stdin, "buffer", sys.stdin)
+    elif "://" in os.fspath(path):
+        fsspec = import_extra("fsspec", of=f"The address {path}", extra="dask")
+        with fsspec.open(os.fspath(path), "rb") as file:
+            yield os.fspath(path), file
     else:
         with open(os.path.expanduser(path), "rb") as file:
             yield os.fspath(path), file

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
@@ -17,7 +18,8 @@ from sklearn_esm._checkpoints._catalog import BUNDLED_MODEL, published_model
 from sklearn_esm._checkpoints._locate import find_checkpoint, find_repository
 from sklearn_esm._parameters import Dtype, check_cache
 from sklearn_esm._sequences import Invalid, Missing
-from sklearn_esm.cli._embed import check_command, embed_file
+from sklearn_esm.cli._embed import added, check_command, embed_file
+from sklearn_esm.cli._engines import embed_files, run_task, tasks_of
 from sklearn_esm.cli._errors import explained, say, usage
 from sklearn_esm.cli._output import Destination
 from sklearn_esm.cli._tables import parse_size, print_models
@@ -57,7 +59,11 @@ def _common(
 @app.command()
 def embed(
     fasta: Annotated[
-        str, typer.Argument(metavar="INPUT", help="FASTA file, plain or gzip; - is standard input.")
+        list[str],
+        typer.Argument(
+            metavar="INPUT...",
+            help="FASTA file, plain or gzip; - is standard input. Several files need -o folder/.",
+        ),
     ],
     output: Annotated[
         str,
@@ -141,6 +147,25 @@ def embed(
             rich_help_panel=_RUN,
         ),
     ] = None,
+    engine: Annotated[
+        Literal["dask", "ray"] | None,
+        typer.Option(
+            help="Run one task per file on a cluster, into a folder that all its machines share.",
+            rich_help_panel=_RUN,
+        ),
+    ] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Address of the cluster, such as tcp://host:8786; default: workers on this machine.",
+            rich_help_panel=_RUN,
+        ),
+    ] = None,
+    split: Annotated[
+        int,
+        typer.Option(metavar="N", min=1, help="With --engine: tasks per file.", rich_help_panel=_RUN),
+    ] = 1,
     cache: Annotated[
         Path | None,
         typer.Option(
@@ -200,8 +225,19 @@ def embed(
     with usage():
         if verbose and quiet:
             raise ValueError("Pass --verbose or --quiet, not both.")
-        destination = Destination(output, fasta)
+        destination = Destination(output, *fasta)
         chosen = _shard(shard)
+        tasks = tasks_of(fasta, destination.address or f"{destination.path}/", split)
+        if not destination.is_folder and (engine or len(fasta) > 1):
+            raise ValueError(
+                f"-o must be a folder for --engine and for several files; got {output}. Pass -o folder/."
+            )
+        if engine and (shard or "-" in fasta):
+            raise ValueError(
+                "--engine must have files as INPUT, and no --shard. Pass --split N instead."
+            )
+        if not engine and (scheduler or split > 1):
+            raise ValueError("--scheduler and --split must be with --engine. Pass --engine dask.")
         estimator = ESMEmbeddingTransformer(
             model,
             layer=_layers(layer),
@@ -225,11 +261,28 @@ def embed(
         return destination.after_stop() or kept
 
     with explained(after_stop), closing(destination):
-        records, features = embed_file(
-            fasta, destination, estimator, shard=chosen, dtype=output_dtype, wide=wide, quiet=quiet
-        )
+        if engine:
+            run = partial(run_task, embed=estimator, dtype=output_dtype, wide=wide)
+            written = embed_files(tasks, run, engine, scheduler, quiet=quiet)
+        else:
+            written = added(
+                [
+                    embed_file(
+                        one,
+                        destination,
+                        estimator,
+                        shard=chosen,
+                        dtype=output_dtype,
+                        wide=wide,
+                        quiet=quiet,
+                    )
+                    for one in fasta
+                ]
+            )
         if not quiet:
-            say(f"Wrote {records:,} records of {features:,} features to {destination}.")
+            if written.resumed:
+                say(f"{written.resumed:,} of {written.parts:,} parts were already embedded.")
+            say(f"Wrote {written.records:,} records of {written.features:,} features to {destination}.")
         if verbose and cache is not None:
             info = estimator.cache_info()
             say(f"Distinct sequences: {info.hits:,} from the cache, {info.misses:,} computed.")

@@ -24,9 +24,10 @@ from sklearn_esm._fasta import Record, iterate_fasta, record_label
 from sklearn_esm._parameters import published_architecture
 from sklearn_esm._sequences import SequenceError, clean_sequences
 from sklearn_esm.cli._errors import say, usage
-from sklearn_esm.cli._formats import Content, Parts, load_part, save_part
+from sklearn_esm.cli._folders import is_address
+from sklearn_esm.cli._formats import Content, Parts, save_part
 from sklearn_esm.cli._output import Destination
-from sklearn_esm.cli._parts import Cost, Embedded, PartFolder, cut
+from sklearn_esm.cli._parts import Cost, Embedded, PartFiles, cut
 
 _SCANNED = 1000  # records checked at a time
 _NAMES_BYTES = 2**30  # of npz, which pads every name to the longest one
@@ -46,7 +47,7 @@ class Input(NamedTuple):
     @property
     def is_readable_twice(self) -> bool:
         """Whether this is a file and not a pipe."""
-        return os.path.isfile(os.path.expanduser(self.source))
+        return is_address(self.source) or os.path.isfile(os.path.expanduser(self.source))
 
     @contextmanager
     def records_named(self, records: Sequence[Record]) -> Iterator[None]:
@@ -57,6 +58,15 @@ class Input(NamedTuple):
             where = "standard input" if self.source == "-" else self.source
             label = record_label(records[error.row].row, records[error.row].name)
             raise ValueError(f"{where}: {label} {error.problem}") from error
+
+
+class Written(NamedTuple):
+    """What a command has written."""
+
+    records: int
+    features: int
+    parts: int
+    resumed: int  # parts that an earlier run embedded
 
 
 class Totals:
@@ -89,6 +99,17 @@ class Totals:
             )
 
 
+def name_of(source: str) -> str:
+    """Return the name of an input without its folder and suffixes."""
+    return "stdin" if source == "-" else Path(source.removesuffix(".gz")).stem
+
+
+def added(written: Sequence[Written]) -> Written:
+    """Return what several commands have written together."""
+    records, features, parts, resumed = zip(*written, strict=True)
+    return Written(sum(records), max(features), sum(parts), sum(resumed))
+
+
 def check_command(embed: ESMEmbeddingTransformer) -> None:
     """Raise ValueError if an option is invalid for every file."""
     embed._checked(["M"], embed._resolve)
@@ -103,21 +124,23 @@ def embed_file(
     dtype: str = "float32",
     wide: bool = False,
     quiet: bool = False,
-) -> tuple[int, int]:
+) -> Written:
     """Embed the records of a FASTA file or of one shard, and write the vectors.
 
     Only one part of the records is in memory. Embedded parts are kept in files, and an interrupted
     command that is run again embeds the others only.
 
-    Returns
-    -------
-    tuple of int
-        Numbers of records and features written.
+    Raises
+    ------
+    ValueError
+        If a record or a setting is invalid. The message names the record.
+    OSError
+        If the output cannot be written, or if the disk has too little room.
     """
     destination.check()
     given = Input(source, "keep" if embed.missing == "nan" else "error", shard)
     totals = None
-    architecture = published_architecture(embed.model)
+    architecture: Architecture | None = published_architecture(embed.model)
     if architecture is not None and given.is_readable_twice:
         totals = _scan(given, embed, architecture)  # before a download
     architecture = _look_up(embed, quiet)
@@ -127,23 +150,17 @@ def embed_file(
     content = _content(embed, architecture, np.dtype(dtype), wide)
     if totals is not None:
         _check_space(totals, destination, content, quiet)
-    parts = PartFolder(
-        destination.parts_folder,
-        _settings(embed, content),
-        ".parquet" if destination.is_folder else ".npz",
-        f"{Path(source).name.partition('.')[0]}-{shard.start or 0}-" if destination.is_folder else "",
-    )
+    suffix = destination.suffix if destination.is_folder else ".npz"
+    parts = PartFiles(destination.folder, _settings(embed, content), suffix, name_of(source), shard)
+    parts.check_shards()
     hidden = quiet and find_repository(embed.model) is not None
     with progress_hidden() if hidden else nullcontext():
         totals = _embed_parts(given, destination, embed, content, parts, architecture)
-    if parts.resumed and not quiet:
-        say(f"{parts.resumed:,} of {len(parts.paths):,} parts were already embedded.")
     parts.remove_others()
     if not destination.is_folder:
-        stored = Parts(totals.records, totals.longest_name, lambda: map(load_part, parts.paths))
+        stored = Parts(totals.records, totals.longest_name, lambda: map(destination.read, parts.names))
         destination.write(content, stored)
-        parts.remove()
-    return totals.records, len(content.features)
+    return Written(totals.records, len(content.features), len(parts.names), parts.resumed)
 
 
 def _embed_parts(
@@ -151,7 +168,7 @@ def _embed_parts(
     destination: Destination,
     embed: ESMEmbeddingTransformer,
     content: Content,
-    parts: PartFolder,
+    parts: PartFiles,
     architecture: Architecture,
 ) -> Totals:
     totals = Totals()

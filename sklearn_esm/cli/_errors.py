@@ -59,6 +59,10 @@ def usage() -> Iterator[None]:
         raise typer.BadParameter(in_options(str(error))) from error
 
 
+class TaskError(Exception):
+    """Raised if tasks of a cluster failed."""
+
+
 def _nothing() -> str:
     return ""
 
@@ -79,7 +83,7 @@ def explained(after_stop: Callable[[], str] = _nothing) -> Iterator[None]:
         except BrokenPipeError as error:  # the reader closed the pipe on purpose, so there is no message
             discard_output()
             raise typer.Exit(1) from error
-        except (MemoryError, OSError, ImportError, ValueError) as error:
+        except (MemoryError, OSError, ImportError, ValueError, TaskError) as error:
             say(f"Error: {in_options(_reason(error))} {after_stop()}".rstrip())
             raise typer.Exit(1) from error
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import tempfile
 from pathlib import Path
 
 from sklearn_esm.cli._drafts import draft_of
 from sklearn_esm.cli._errors import discard_output
-from sklearn_esm.cli._formats import FORMATS, Content, Format, Parts
+from sklearn_esm.cli._folders import Folder, LocalFolder, RemoteFolder, is_address
+from sklearn_esm.cli._formats import FORMATS, Content, Format, Parts, load_part
+from sklearn_esm.cli._parts import Embedded
 
 _IN_FOLDER = ".parquet"
 
@@ -33,11 +36,15 @@ class Destination:
 
     def __init__(self, output: str, *sources: str) -> None:
         self.path: Path | None = None
+        self.address: str | None = None
         self.is_folder = False
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
         if output == "-":
             if sys.stdout.isatty():
                 raise ValueError("-o - writes binary data. Redirect it to a file or a pipe.")
+            return
+        if is_address(output):
+            self.address, self.is_folder = output, True
             return
         # resolved, so that the target of a link is replaced and not the link
         self.path = Path(output).expanduser().resolve()
@@ -56,14 +63,14 @@ class Destination:
                 )
 
     def __str__(self) -> str:
-        return "standard output" if self.path is None else str(self.path)
+        return self.address or ("standard output" if self.path is None else str(self.path))
 
     @property
     def suffix(self) -> str:
         """The suffix that selects the format."""
-        if self.path is None:
-            return ".npz"
-        return _IN_FOLDER if self.is_folder else self.path.suffix.lower()
+        if self.is_folder:
+            return _IN_FOLDER
+        return ".npz" if self.path is None else self.path.suffix.lower()
 
     @property
     def format(self) -> Format:
@@ -71,8 +78,12 @@ class Destination:
         return FORMATS[self.suffix]
 
     @property
-    def parts_folder(self) -> Path:
+    def folder(self) -> Folder:
         """The folder of embedded parts: the output, or one beside the file until it is written."""
+        return RemoteFolder(self.address) if self.address else LocalFolder(self._parts)
+
+    @property
+    def _parts(self) -> Path:
         if self.path is None:
             self._temporary = self._temporary or tempfile.TemporaryDirectory(prefix="sklearn-esm-")
             return Path(self._temporary.name)
@@ -80,9 +91,9 @@ class Destination:
 
     def check(self) -> None:
         """Raise OSError or ImportError if nothing can be written, before anything is computed."""
+        self.format.check()
         if self.path is None:
             return
-        self.format.check()
         if not self.is_folder and self.path.is_dir():
             raise IsADirectoryError(f"{self.path} is a folder. Pass a file to -o.")
         probe = self.path / "probe" if self.is_folder and self.path.exists() else self.path
@@ -93,10 +104,11 @@ class Destination:
     def write(self, content: Content, parts: Parts) -> None:
         """Merge the parts into the file, atomically, or write them to standard output."""
         if self.path is not None:
-            self.parts_folder.mkdir(exist_ok=True)
+            self._parts.mkdir(exist_ok=True)
             # the draft is among the parts, so that the next run removes that of a killed one
-            with draft_of(self.path, self.parts_folder) as draft:
+            with draft_of(self.path, self._parts) as draft:
                 self.format.write(draft, content, parts)
+            shutil.rmtree(self._parts)
             return
         try:
             self.format.write(sys.stdout.buffer, content, parts)
@@ -108,6 +120,10 @@ class Destination:
             discard_output()
             reason = f"{self} cannot be written: {error.strerror}."
             raise OSError(error.errno, reason) from error
+
+    def read(self, name: str) -> Embedded:
+        """Return a part that waits for being merged."""
+        return load_part(self._parts / name)
 
     def check_holds(self, pooling: object, *, wide: bool) -> None:
         """Raise ValueError if the format cannot hold what is computed."""
@@ -123,9 +139,9 @@ class Destination:
 
     def after_stop(self) -> str:
         """Return a sentence about the parts that are kept; none if there are none."""
-        if self.path is None or not self.parts_folder.is_dir():
+        if self.address is None and (self.path is None or not self._parts.is_dir()):
             return ""
-        return f"Finished parts are kept in {self.parts_folder}; rerun the command to resume."
+        return f"Finished parts are kept in {self.address or self._parts}; rerun the command to resume."
 
     def close(self) -> None:
         """Remove temporary files."""

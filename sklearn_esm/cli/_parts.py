@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from sklearn_esm._fasta import Record
-from sklearn_esm.cli._drafts import draft_of
+from sklearn_esm.cli._folders import Folder
 
 # a part is what is in memory at once, what one write to the disk holds, and what a kill may lose
 _ROWS = 2**14
@@ -56,65 +56,70 @@ def cut(records: Iterable[Record], cost: Cost) -> Iterator[list[Record]]:
         yield part
 
 
-class PartFolder:
-    """The files of a command's parts in a folder, each complete or absent.
+class PartFiles:
+    """The files of a command's parts in a folder.
 
     The name of a file contains a hash of the settings and of the records. A part that another command
     or another input left is never used.
 
     Parameters
     ----------
-    folder : Path
+    folder : Folder
         Created with the first part.
     settings : str
         Everything besides the records on which the vectors depend.
     suffix : str
         Suffix of the files.
-    prefix : str, default=""
+    name : str
         Start of the names of the files.
+    shard : slice
+        Which records of the input the parts hold.
     """
 
-    def __init__(self, folder: Path, settings: str, suffix: str, prefix: str = "") -> None:
+    def __init__(self, folder: Folder, settings: str, suffix: str, name: str, shard: slice) -> None:
         self.folder = folder
-        self.paths: list[Path] = []
+        self.names: list[str] = []  # of the files, in the order of the records
         self.resumed = 0  # parts that an earlier run of the command embedded
         self._settings = settings
         self._suffix = suffix
-        self._prefix = prefix
+        self._name = name
+        self._shards = shard.step or 1
+        self._shard = "" if self._shards == 1 else f"{shard.start + 1}of{shard.step}-"
+        self._present = set(folder.names())
+
+    def check_shards(self) -> None:
+        """Raise ValueError if the folder holds parts of the same input, divided into other shards."""
+        for name in sorted(self._present):
+            found = re.fullmatch(self._pattern(r"(?:\d+of(\d+)-)?"), name)
+            if found and int(found[1] or 1) != self._shards:
+                raise ValueError(
+                    f"The folder must hold parts of {self._shards} shards of {self._name}; got {name}, "
+                    f"of {found[1] or 1}. Pass the former --shard, or another folder to -o."
+                )
 
     def keep(self, part: list[Record], write: Callable[[Path], None]) -> None:
         """Write the file of the next part with ``write``, unless it exists."""
-        path = self.folder / f"{self._prefix}{len(self.paths):05d}-{self._digest(part)}{self._suffix}"
-        if path.is_file():
+        number = f"{len(self.names):05d}"
+        name = f"{self._name}-{number}-{self._shard}{self._hash(part)}{self._suffix}"
+        if name in self._present:
             self.resumed += 1
         else:
-            self.folder.mkdir(exist_ok=True)
-            try:
-                with draft_of(path) as draft:
-                    write(draft)
-            except BaseException:
-                self._remove_if_empty()
-                raise
-        self.paths.append(path)
+            with self.folder.new(name) as path:
+                write(path)
+        self.names.append(name)
 
     def remove_others(self) -> None:
-        """Remove the parts of other inputs or settings, and drafts of killed commands."""
-        kept = set(self.paths)
-        for path in self.folder.glob(f"{self._prefix}*-*{self._suffix}*"):
-            if path not in kept:
-                path.unlink(missing_ok=True)
+        """Remove the parts of other records or settings, and drafts of killed commands."""
+        file = self._pattern(self._shard) + r"(?:\.\w+\.part)?"
+        for name in set(self.folder.names()) - set(self.names):
+            if re.fullmatch(file, name):
+                self.folder.remove(name)
 
-    def remove(self) -> None:
-        """Remove the parts, and the folder if it has nothing else."""
-        for path in self.folder.glob(f"{self._prefix}*"):
-            path.unlink(missing_ok=True)
-        self._remove_if_empty()
+    def _pattern(self, shard: str) -> str:
+        """Return a pattern of the parts of this input, which matches those of no other input."""
+        return rf"{re.escape(self._name)}-\d{{5,}}-{shard}[0-9a-f]{{16}}{re.escape(self._suffix)}"
 
-    def _remove_if_empty(self) -> None:
-        with suppress(OSError):
-            self.folder.rmdir()
-
-    def _digest(self, part: list[Record]) -> str:
+    def _hash(self, part: list[Record]) -> str:
         digest = hashlib.blake2b(self._settings.encode(), digest_size=8)
         for _, name, sequence in part:
             digest.update(f"{len(name)} {name} {len(sequence)} {sequence} ".encode())

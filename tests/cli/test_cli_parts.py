@@ -1,5 +1,6 @@
 """`embed` goes through any number of records in parts, and resumes after the last complete one."""
 
+import gzip
 import random
 import signal
 import subprocess
@@ -108,7 +109,7 @@ def test_a_folder_holds_a_file_for_each_part(fasta, tmp_path):
     pytest.importorskip("pyarrow")
     assert embed(fasta, f"{tmp_path}/vectors/").exit_code == 0
     found_files = [name.rpartition("-")[0] for name in files_in(tmp_path / "vectors")]
-    assert found_files == [f"peptides-0-{number:05d}" for number in range(PARTS)]
+    assert found_files == [f"peptides-{number:05d}" for number in range(PARTS)]
     names, found = vectors(tmp_path / "vectors")
     assert names == NAMES
     assert_allclose(found, expected(SEQUENCES), rtol=1e-5, atol=1e-6)
@@ -119,8 +120,38 @@ def test_shards_share_a_folder(fasta, tmp_path):
     for shard in (2, 1):
         assert embed(fasta, f"{tmp_path}/vectors/", "--shard", f"{shard}/2").exit_code == 0
     names, found = vectors(tmp_path / "vectors")
-    assert names == NAMES[::2] + NAMES[1::2]
-    assert_allclose(found, expected(SEQUENCES[::2] + SEQUENCES[1::2]), rtol=1e-5, atol=1e-6)
+    assert sorted(names) == sorted(NAMES)
+    rows = [NAMES.index(name) for name in names]
+    assert_allclose(found, expected(SEQUENCES)[rows], rtol=1e-5, atol=1e-6)
+
+
+def test_other_shards_of_the_same_file_are_refused(fasta, tmp_path, embedded):
+    pytest.importorskip("pyarrow")
+    embed(fasta, f"{tmp_path}/vectors/", "--shard", "1/2")
+    before = files_in(tmp_path / "vectors")
+    embedded.clear()
+    for options in ([], ["--shard", "1/3"]):
+        result = embed(fasta, f"{tmp_path}/vectors/", *options)
+        assert (result.exit_code, embedded, files_in(tmp_path / "vectors")) == (1, [], before)
+        assert f"shards of peptides; got {before[0]}, of 2. Pass the former --shard" in result.stderr
+
+
+def test_files_with_similar_names_do_not_touch_each_other(tmp_path):
+    pytest.importorskip("pyarrow")
+    names = ["a.fasta", "a-00001.fasta.gz", "a-1of2.fasta", "[a].1.fasta", "[a].2.fasta"]
+    for number, name in enumerate(names):
+        opened = gzip.open if name.endswith("gz") else open
+        with opened(tmp_path / name, "wt") as file:
+            file.write("".join(f">{name}\n{s}\n" for s in SEQUENCES[number : number + 10]))
+    for _ in range(2):  # the second time nothing is computed, and nothing is removed
+        result = run(
+            "embed", *(tmp_path / name for name in names), "-o", f"{tmp_path}/vectors/", "--model", MODEL
+        )
+        assert result.exit_code == 0
+    assert "10 of 10 parts were already embedded." in result.stderr
+    assert len(files_in(tmp_path / "vectors")) == 10
+    found, _ = vectors(tmp_path / "vectors")
+    assert sorted(found) == sorted(name for name in names for _ in range(10))
 
 
 @pytest.mark.parametrize("options", [[], ["--layer", "3,6"]])

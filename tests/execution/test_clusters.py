@@ -90,7 +90,7 @@ def cluster(home_of_workers):
             n_workers=2,
             threads_per_worker=1,
             host="127.0.0.1",
-            dashboard_address=None,
+            dashboard_address=":0",
             local_directory=home_of_workers,
             env={"TORCH_HOME": str(home_of_workers), "SKLEARN_ESM_OFFLINE": "1"},
         )
