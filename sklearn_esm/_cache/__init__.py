@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeAlias
 
-from sklearn_esm._cache._folder import FolderCache, folder_info, prune_folder
+from sklearn_esm._cache._contents import folder_info, prune_folder
+from sklearn_esm._cache._folder import FolderCache
 from sklearn_esm._cache._interface import Cache, CacheInfo, Key, NoCache
 from sklearn_esm._cache._memory import MemoryCache
 
@@ -24,16 +25,19 @@ Where: TypeAlias = "str | os.PathLike[str] | None"
 
 @contextmanager
 def open_cache(cache: Where, fingerprint: str) -> Iterator[Cache]:
-    """Open the cache of the parameter ``cache`` for the vectors of one checkpoint."""
+    """Open the cache of the parameter ``cache`` for one call on the vectors of one checkpoint."""
     folder = _folder_of(cache)
-    if folder is None:
-        yield MEMORY_CACHE if cache == "memory" else NO_CACHE
-        return
-    opened = FolderCache(folder, fingerprint)
-    try:
-        yield opened
-    finally:
-        opened.close()
+    if cache == "memory":
+        with MEMORY_CACHE.call() as call:
+            yield call
+    elif folder is None:
+        yield NO_CACHE
+    else:
+        opened = FolderCache(folder, fingerprint)
+        try:
+            yield opened
+        finally:
+            opened.close()
 
 
 def cache_info(cache: Where) -> CacheInfo:
