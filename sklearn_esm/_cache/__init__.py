@@ -13,11 +13,11 @@ from sklearn_esm._cache._contents import folder_info, prune_folder
 from sklearn_esm._cache._folder import FolderCache
 from sklearn_esm._cache._interface import Cache, CacheInfo, Key, NoCache
 from sklearn_esm._cache._memory import MemoryCache
+from sklearn_esm._user_code import stacklevel_of_user
 
 __all__ = ["Cache", "CacheInfo", "Key", "Where", "cache_info", "open_cache", "prune_cache"]
 
-MEMORY_CACHE_BYTES = 512 * 2**20
-MEMORY_CACHE = MemoryCache(MEMORY_CACHE_BYTES)
+MEMORY_CACHE = MemoryCache(512 * 2**20)
 NO_CACHE = NoCache()
 
 Where: TypeAlias = "str | os.PathLike[str] | None"
@@ -57,14 +57,14 @@ def prune_cache(cache: Where, max_bytes: int) -> None:
         MEMORY_CACHE.prune(max_bytes)
 
 
-def warn_if_forgotten(size: int, stacklevel: int) -> None:
-    """Warn if the memory cache cannot hold ``size`` bytes of vectors."""
-    if size > MEMORY_CACHE_BYTES:
+def warn_if_forgotten(size: int) -> None:
+    """Warn if the memory cache cannot keep the vectors of a call, which need ``size`` bytes."""
+    if size > MEMORY_CACHE.max_bytes:
         warnings.warn(
-            f"The vectors to precompute need {size / 2**20:.0f} MiB, and the memory cache keeps "
-            f"{MEMORY_CACHE_BYTES / 2**20:.0f} MiB, so the first ones will be computed again. Set cache "
-            "to a folder, or precompute fewer layers or poolings.",
-            stacklevel=stacklevel + 1,
+            f"The vectors of this call need {size / 2**20:,.1f} MiB, and the memory cache keeps "
+            f"{MEMORY_CACHE.max_bytes / 2**20:,.1f} MiB, so some are computed again the next time. Set "
+            "cache to a folder, or use fewer sequences, layers or poolings.",
+            stacklevel=stacklevel_of_user(),
         )
 
 

@@ -13,7 +13,8 @@ import numpy as np
 from tqdm import TqdmWarning
 
 from sklearn_esm._background import Stop, iterate_in_background
-from sklearn_esm._cache import Cache, Key, Where, open_cache
+from sklearn_esm._cache import MEMORY_CACHE, Cache, Key, Where, open_cache, warn_if_forgotten
+from sklearn_esm._cache._memory import vector_bytes
 from sklearn_esm._execution._claims import Claims, claimed_together, claims_on
 from sklearn_esm._execution._outputs import Result
 from sklearn_esm._execution._pieces import Batch, Item, plan_batches, residues_read
@@ -71,10 +72,27 @@ def results_of(request: Request, items: Sequence[Item], source: Source) -> Itera
 
     The user's pooling functions are called in the thread that iterates, which holds no claim or lock.
     """
+    if source.cache == "memory":
+        _warn_if_forgotten(request, items)
     workers = Workers(source.n_jobs)
     produce = partial(_results, request, items, source, workers)
     for results in iterate_in_background(produce):
         yield from results if workers.use_joblib else map(request.output.apply_functions, results)
+
+
+def _warn_if_forgotten(request: Request, items: Sequence[Item]) -> None:
+    """Warn if the memory cache has no room for every column of all items."""
+    if None in request.output.names:
+        return  # nothing is cached
+
+    def needed(item: Item) -> int:
+        return sum([vector_bytes(size, *item) for size in request.output.sizes(item)])
+
+    longest = max([len(sequence) for sequence, _ in items], default=0)
+    masked = range(longest) if any(masked for _, masked in items) else ()
+    # the first number is an upper bound, and costs little
+    if len(items) * needed(Item("A" * longest, tuple(masked))) > MEMORY_CACHE.max_bytes:
+        warn_if_forgotten(sum(map(needed, items)))
 
 
 def _check_complete(complete: bool) -> None:
