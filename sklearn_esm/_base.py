@@ -15,7 +15,7 @@ from sklearn_esm._checkpoints._fingerprint import Identity
 from sklearn_esm._checkpoints._identity import HubIdentity, former_reference, identify_model
 from sklearn_esm._checkpoints._locate import find_checkpoint, is_path, model_label
 from sklearn_esm._execution._outputs import Output
-from sklearn_esm._execution._pieces import Item
+from sklearn_esm._execution._pieces import Item, WholeSequences
 from sklearn_esm._execution._request import Request
 from sklearn_esm._execution._results import Source, arrays_of, filled_matrix
 from sklearn_esm._parameters import check_parameters, published_architecture
@@ -188,7 +188,7 @@ class SequenceTransformer(TransformerMixin, BaseEstimator):
         texts = distinct(sequences)
         vectors = np.empty((0, sum(widths)), dtype=np.float32)
         if texts:
-            vectors = filled_matrix(request, [Item(text) for text in texts], widths, self._source())
+            vectors = filled_matrix(request, WholeSequences(texts), widths, self._source())
         return rows_of(sequences, texts, vectors)
 
     def _arrays(

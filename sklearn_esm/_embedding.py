@@ -10,7 +10,6 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_esm._base import SequenceTransformer, column_of, distinct
-from sklearn_esm._cache import warn_if_forgotten
 from sklearn_esm._checkpoints._architecture import Architecture
 from sklearn_esm._checkpoints._locate import model_label
 from sklearn_esm._execution._outputs import PooledStates
@@ -300,9 +299,6 @@ class ESMEmbeddingTransformer(SequenceTransformer):
         identity = self._identify()
         architecture = identity.architecture
         chosen_layers, chosen_poolings, sequences = resolve(given, architecture)
-        numbers = len(sequences) * len(chosen_layers) * len(chosen_poolings) * architecture.width
-        if self.cache == "memory":
-            warn_if_forgotten(4 * numbers, stacklevel=2)
         if sequences:
             output = self._output(chosen_layers, chosen_poolings, architecture)
             items = [Item(sequence) for sequence in sequences]

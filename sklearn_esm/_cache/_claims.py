@@ -5,23 +5,25 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from sklearn_esm._cache._sqlite import rows_of, transaction
 
 TABLE = """
-CREATE TABLE IF NOT EXISTS claims (key BLOB PRIMARY KEY, owner BLOB, process INTEGER, until REAL);
+CREATE TABLE IF NOT EXISTS claims (
+    number INTEGER PRIMARY KEY, owner BLOB, process INTEGER, until REAL
+);
 """
 _CLAIM_SECONDS = 120.0  # then others stop waiting and compute the vector themselves
 
 
-def claim(database: sqlite3.Connection, owner: bytes, keys: Sequence[bytes]) -> set[bytes]:
-    """Claim the keys that no other living process has claimed within ``_CLAIM_SECONDS``.
+def claim(database: sqlite3.Connection, owner: bytes, numbers: Sequence[int]) -> set[int]:
+    """Claim the numbers that no other living process has claimed within ``_CLAIM_SECONDS``.
 
     Returns
     -------
-    set of bytes
-        The granted keys.
+    set of int
+        The granted numbers.
     """
     with transaction(database):  # no other process can claim between the query and the insert
         now = time.time()
@@ -30,24 +32,23 @@ def claim(database: sqlite3.Connection, owner: bytes, keys: Sequence[bytes]) -> 
             "DELETE FROM claims WHERE until NOT BETWEEN ? AND ?", (now, now + _CLAIM_SECONDS)
         )
         taken = {
-            key
-            for key, other, process in rows_of(database, "key, owner, process", "claims", keys)
+            number
+            for number, other, process in rows_of(database, "number, owner, process", "claims", numbers)
             if other != owner and _is_alive(process)
         }
-        granted = set(keys) - taken
+        granted = set(numbers) - taken
         database.executemany(
             "INSERT OR REPLACE INTO claims VALUES (?, ?, ?, ?)",
-            [(key, owner, os.getpid(), now + _CLAIM_SECONDS) for key in granted],
+            [(number, owner, os.getpid(), now + _CLAIM_SECONDS) for number in granted],
         )
         return granted
 
 
-def release(database: sqlite3.Connection, owner: bytes, keys: Sequence[bytes]) -> None:
-    """Remove the owner's claims on the keys."""
-    with transaction(database):
-        database.executemany(
-            "DELETE FROM claims WHERE key = ? AND owner = ?", [(key, owner) for key in keys]
-        )
+def release(database: sqlite3.Connection, owner: bytes, numbers: Collection[int]) -> None:
+    """Remove the owner's claims on the numbers, in the transaction of the caller."""
+    database.executemany(
+        "DELETE FROM claims WHERE number = ? AND owner = ?", [(number, owner) for number in numbers]
+    )
 
 
 def _is_alive(process: int) -> bool:

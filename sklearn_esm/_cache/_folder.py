@@ -1,47 +1,40 @@
 """The cache in a folder: one SQLite database per checkpoint, shared by processes and kept on the disk.
 
-A vector is returned only if its checksum is right. A damaged database is renamed. If the disk refuses,
-the estimators continue without a cache.
+A vector is returned only if its checksum is right.
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
+import math
 import sqlite3
 import threading
 import time
 import uuid
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 
 from sklearn_esm._cache import _claims
-from sklearn_esm._cache._interface import CacheInfo, Key, Traffic
-from sklearn_esm._cache._sqlite import is_locked, is_refusal, rows_of, transaction
+from sklearn_esm._cache._database import SUFFIX, Database
+from sklearn_esm._cache._digests import checksum_of, digests_of, numbers_of
+from sklearn_esm._cache._interface import Key, Traffic
+from sklearn_esm._cache._sqlite import rows_of, transaction
 
-# increase the number if the format or the meaning of a pooling's name changes, or if earlier vectors
-# were wrong: caches of version 1 held vectors of misread checkpoints and torch settings
-_SUFFIX = ".v2.sqlite"
-_SET_ASIDE = ".damaged"
-_VECTORS_TABLE = """
-CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, vector BLOB, checksum BLOB);
-"""
-_PAGE_BYTES = 16384  # with SQLite's default of 4,096, a vector of 320 numbers would waste a third
-_WAIT = 60.0  # seconds to wait for another process, whose transactions take milliseconds
+_COMMIT_SECONDS = 1.0  # a kill loses the vectors of about this time
+_COMMIT_BYTES = 2**25  # of the vectors that wait for a commit
 _LARGEST = 2**28  # bytes of one vector, because SQLite limits a value and contact maps can be larger
+_FLOAT = np.dtype("<f4")
 
 _traffic: dict[Path, Traffic] = {}
-_T = TypeVar("_T")
 
 
 class FolderCache:
     """The vectors of one checkpoint in a folder, open during one call.
+
+    Vectors are committed about once a second, and at the end. Until then they wait in memory, where
+    `get` finds them.
 
     Parameters
     ----------
@@ -52,237 +45,101 @@ class FolderCache:
     """
 
     def __init__(self, folder: Path, fingerprint: str) -> None:
-        self.traffic = _traffic.setdefault(folder, Traffic())
-        self._path = folder / f"{fingerprint}{_SUFFIX}"
+        self.traffic = traffic_of(folder)
+        self._database = Database(folder / f"{fingerprint}{SUFFIX}")
         self._owner = uuid.uuid4().bytes
-        self._connection: sqlite3.Connection | None = None
-        self._opened: int | None = None  # inode of the open file
-        self._refused = False
+        self._waiting: dict[bytes, bytes] = {}  # vectors to commit, by digest
+        self._waiting_bytes = 0
+        self._released: set[int] = set()  # claims to release in the same transaction
+        self._committed = -math.inf  # time of the last commit
         self._lock = threading.Lock()  # joblib calls from several threads
 
     def get(self, keys: Sequence[Key]) -> list[np.ndarray | None]:
         """Return the vector of each key, or None."""
-        digests = [_digest(key) for key in keys]
+        digests = digests_of(keys)
         nothing: dict[bytes, bytes] = {}
-        found = self._attempt(lambda database: _sound_vectors(database, digests), nothing)
-        return [
-            np.frombuffer(found[digest], dtype="<f4") if digest in found else None for digest in digests
-        ]
+        with self._lock:
+            found = self._database.attempt(partial(_sound_vectors, digests=digests), nothing)
+            if self._waiting:
+                found |= {digest: self._waiting[digest] for digest in digests if digest in self._waiting}
+        return [np.frombuffer(found[digest], _FLOAT) if digest in found else None for digest in digests]
 
-    def put(self, vectors: Mapping[Key, np.ndarray]) -> None:
-        """Store vectors in one transaction."""
-        rows = []
-        for key, vector in vectors.items():
-            if vector.nbytes <= _LARGEST:
-                digest, data = _digest(key), vector.astype("<f4").tobytes()
-                rows.append((digest, data, _checksum(digest, data)))
-
-        def store(database: sqlite3.Connection) -> None:
-            with transaction(database):
-                database.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?, ?)", rows)
-
-        self._attempt(store, None)
+    def put(self, vectors: Mapping[Key, np.ndarray], released: Sequence[Key] = ()) -> None:
+        """Store vectors and release claims, in one transaction with others of about a second."""
+        small = {key: vector for key, vector in vectors.items() if vector.nbytes <= _LARGEST}
+        data = [vector.astype(_FLOAT, copy=False).tobytes() for vector in small.values()]
+        digests, numbers = digests_of(small), numbers_of(digests_of(released))
+        with self._lock:
+            self._waiting.update(zip(digests, data, strict=True))
+            self._waiting_bytes += sum(map(len, data))
+            self._released.update(numbers)
+            if (
+                self._waiting_bytes >= _COMMIT_BYTES
+                or time.monotonic() - self._committed >= _COMMIT_SECONDS
+            ):
+                self._commit()
 
     def claim(self, keys: Sequence[Key]) -> list[bool]:
         """Claim vectors, and return for each whether the claim was granted."""
-        digests = [_digest(key) for key in keys]
-        granted = self._attempt(
-            lambda database: _claims.claim(database, self._owner, digests), set(digests)
-        )
-        return [digest in granted for digest in digests]
+        numbers = numbers_of(digests_of(keys))
+        with self._lock:
+            granted = self._database.attempt(
+                partial(_claims.claim, owner=self._owner, numbers=numbers), set(numbers)
+            )
+            self._released -= granted
+        return [number in granted for number in numbers]
 
     def release(self, keys: Sequence[Key]) -> None:
-        """Release claims."""
-        digests = [_digest(key) for key in keys]
-        if digests:
-            self._attempt(lambda database: _claims.release(database, self._owner, digests), None)
-
-    def count(self) -> int:
-        """Return the number of vectors in the database."""
-        return self._attempt(
-            lambda database: int(database.execute("SELECT count(*) FROM vectors").fetchone()[0]), 0
-        )
-
-    def keep_latest(self, vectors: int) -> None:
-        """Remove all but the latest ``vectors``, and shrink the file."""
-
-        def shrink(database: sqlite3.Connection) -> None:
-            with transaction(database):
-                database.execute(
-                    "DELETE FROM vectors WHERE rowid <= "
-                    "(SELECT rowid FROM vectors ORDER BY rowid DESC LIMIT 1 OFFSET ?)",
-                    (vectors,),
-                )
-            database.execute("VACUUM")
-
-        self._attempt(shrink, None)
+        """Release claims, and commit what waits, because the caller may wait for other processes now."""
+        numbers = numbers_of(digests_of(keys))
+        with self._lock:
+            self._released.update(numbers)
+            self._commit()
 
     def close(self) -> None:
-        """Close the database. The last connection merges the write-ahead log."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-
-    def _attempt(self, action: Callable[[sqlite3.Connection], _T], otherwise: _T) -> _T:
-        """Run an action; retry once on a new database if the first one was damaged."""
+        """Commit, and close the database."""
         with self._lock:
-            for _ in range(2):
-                if self._refused:
-                    break
-                try:
-                    if self._connection is None:
-                        self._opened = self._inode()
-                        self._connection = self._open()
-                        self._opened = self._opened or self._inode()
-                    return action(self._connection)
-                except (sqlite3.Error, OSError, TypeError, UnicodeDecodeError) as error:
-                    self.close()
-                    refused = isinstance(error, sqlite3.Error) and is_refusal(error)
-                    if refused or isinstance(error, OSError):
-                        self._go_without(error)
-                    else:
-                        # TypeError: damage changed the type of a number in a row
-                        # UnicodeDecodeError: SQLite's message quotes a damaged name
-                        self._set_aside(error)
-            return otherwise
-
-    def _open(self) -> sqlite3.Connection:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        patience = time.monotonic() + _WAIT
-        while True:
             try:
-                return _connect(str(self._path), writable=True)
-            except sqlite3.OperationalError as error:
-                # SQLite does not wait if two processes create a database at the same time
-                if is_locked(error):
-                    if time.monotonic() < patience:
-                        time.sleep(0.01)
-                        continue
-                elif is_refusal(error):
-                    # without write permission, SQLite reads a file only if it is declared immutable
-                    with suppress(sqlite3.Error):
-                        return _connect(f"{self._path.as_uri()}?immutable=1", writable=False)
-                raise
+                self._commit()
+            finally:
+                self._database.close()
 
-    def _inode(self) -> int | None:
-        try:
-            return self._path.stat().st_ino
-        except OSError:
-            return None
-
-    def _go_without(self, error: Exception) -> None:
-        self._refused = True
-        warnings.warn(
-            f"The cache {self._path} cannot be used ({error}), so new vectors are not kept. "
-            "Free space or give write permission there, or pass another folder.",
-            stacklevel=2,
-        )
-
-    def _set_aside(self, error: Exception) -> None:
-        if self._opened is None or self._opened != self._inode():
-            return  # another process renamed it first
-        aside = f"{self._path}{_SET_ASIDE}"
-        try:
-            os.replace(self._path, aside)
-            for extra in ("-wal", "-shm"):
-                if os.path.exists(f"{self._path}{extra}"):
-                    os.replace(f"{self._path}{extra}", f"{aside}{extra}")
-        except OSError as refusal:
-            self._go_without(refusal)
+    def _commit(self) -> None:
+        if not self._waiting and not self._released:
             return
-        warnings.warn(
-            f"The cache {self._path} is damaged ({error}). It was renamed to {aside}, and its vectors "
-            "are computed again.",
-            stacklevel=2,
-        )
+        rows = [
+            (number, checksum_of(digest, vector), vector)
+            for number, (digest, vector) in zip(
+                numbers_of(list(self._waiting)), self._waiting.items(), strict=True
+            )
+        ]
+
+        def store(database: sqlite3.Connection) -> None:
+            with transaction(database):
+                database.executemany(
+                    "INSERT OR REPLACE INTO vectors (number, checksum, vector) VALUES (?, ?, ?)", rows
+                )
+                _claims.release(database, self._owner, self._released)
+
+        self._database.attempt(store, None)
+        self._waiting = {}
+        self._waiting_bytes = 0
+        self._released = set()
+        self._committed = time.monotonic()
 
 
-def folder_info(folder: Path) -> CacheInfo:
-    """Return the contents of a folder's databases, for all checkpoints."""
-    traffic = _traffic.setdefault(folder, Traffic())
-    vectors = sum(_use(path, FolderCache.count) for path in _databases(folder))
-    return CacheInfo(str(folder), traffic.hits, traffic.misses, vectors, _bytes(folder))
-
-
-def prune_folder(folder: Path, max_bytes: int) -> None:
-    """Remove vectors until the folder's databases have about ``max_bytes``.
-
-    Damaged databases are removed first. Then follow the vectors of the checkpoint whose cache was
-    written least recently, the oldest first. An empty database remains.
-    """
-    oldest_first = sorted((status.st_mtime, path) for path, status in _statuses(_databases(folder)))
-    # count before measuring, because it merges the log of a killed process and renames damaged databases
-    counts = [(path, _use(path, FolderCache.count)) for _, path in oldest_first]
-    for path in folder.glob(f"*{_SUFFIX}{_SET_ASIDE}*"):
-        path.unlink(missing_ok=True)
-    for path, vectors in counts:
-        excess = _bytes(folder) - max_bytes
-        if excess <= 0:
-            return
-        if vectors:
-            kept = max(0, int(vectors * (1 - excess / path.stat().st_size)))
-            _use(path, partial(FolderCache.keep_latest, vectors=kept))
-            if kept:
-                return  # the excess is an estimate, and an error is not worth newer vectors
-
-
-def _databases(folder: Path) -> list[Path]:
-    return sorted(folder.glob(f"*{_SUFFIX}"))
-
-
-def _bytes(folder: Path) -> int:
-    return sum(status.st_size for _, status in _statuses(folder.glob(f"*{_SUFFIX}*")))
-
-
-def _statuses(paths: Iterable[Path]) -> Iterator[tuple[Path, os.stat_result]]:
-    for path in paths:
-        with suppress(FileNotFoundError):  # another process may close a database and remove its log
-            yield path, path.stat()
-
-
-def _use(path: Path, action: Callable[[FolderCache], _T]) -> _T:
-    cache = FolderCache(path.parent, path.name.removesuffix(_SUFFIX))
-    try:
-        return action(cache)
-    finally:
-        cache.close()
-
-
-def _connect(database: str, writable: bool) -> sqlite3.Connection:
-    connection = sqlite3.connect(
-        database, timeout=_WAIT, isolation_level=None, check_same_thread=False, uri=not writable
-    )
-    try:
-        connection.text_factory = bytes  # damage may turn a blob into text that is not UTF-8
-        if writable:
-            connection.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
-            connection.execute("PRAGMA journal_mode = WAL")
-            # safe if the process is killed; a power failure loses only the last transactions
-            connection.execute("PRAGMA synchronous = NORMAL")
-            connection.executescript(_VECTORS_TABLE + _claims.TABLE)
-        else:
-            connection.execute("SELECT count(*) FROM claims")
-    except BaseException:
-        connection.close()
-        raise
-    return connection
+def traffic_of(folder: Path) -> Traffic:
+    """Return the numbers of hits and misses of this process in a folder."""
+    return _traffic.setdefault(folder, Traffic())
 
 
 def _sound_vectors(database: sqlite3.Connection, digests: Sequence[bytes]) -> dict[bytes, bytes]:
-    return {
-        key: vector
-        for key, vector, checksum in rows_of(database, "key, vector, checksum", "vectors", digests)
-        if isinstance(vector, bytes) and checksum == _checksum(key, vector)
-    }
-
-
-def _digest(key: Key) -> bytes:
-    # without the fingerprint, which is in the name of the database
-    text = f"{key.dtype} {key.layer} {key.pooling} {key.window} {key.sequence}"
-    if key.masked:
-        text += f" {key.masked}"
-    return hashlib.blake2b(text.encode(), digest_size=32).digest()
-
-
-def _checksum(digest: bytes, vector: bytes) -> bytes:
-    return hashlib.blake2b(digest + vector, digest_size=16).digest()
+    digest_of = dict(zip(numbers_of(digests), digests, strict=True))
+    found = {}
+    for number, checksum, vector in rows_of(
+        database, "number, checksum, vector", "vectors", list(digest_of)
+    ):
+        digest = digest_of.get(number, b"")  # a damaged row may have any number
+        if isinstance(vector, bytes) and checksum == checksum_of(digest, vector):
+            found[digest] = vector
+    return found

@@ -77,14 +77,14 @@ class Cache(Protocol):
     def get(self, keys: Sequence[Key]) -> list[np.ndarray | None]:
         """Return the vector of each key, ``(width,)`` float32, or None."""
 
-    def put(self, vectors: Mapping[Key, np.ndarray]) -> None:
-        """Store vectors."""
+    def put(self, vectors: Mapping[Key, np.ndarray], released: Sequence[Key] = ()) -> None:
+        """Store vectors, and release claims on them, which nobody sees before the vectors."""
 
     def claim(self, keys: Sequence[Key]) -> list[bool]:
         """Claim vectors, and return for each whether the caller must compute it."""
 
     def release(self, keys: Sequence[Key]) -> None:
-        """Release claims, whether or not the vectors were stored."""
+        """Release claims. Others see that, and every vector put before, when this returns."""
 
 
 class NoCache:
@@ -97,7 +97,7 @@ class NoCache:
         """Return None for each key."""
         return [None] * len(keys)
 
-    def put(self, vectors: Mapping[Key, np.ndarray]) -> None:
+    def put(self, vectors: Mapping[Key, np.ndarray], released: Sequence[Key] = ()) -> None:
         """Do nothing."""
 
     def claim(self, keys: Sequence[Key]) -> list[bool]:

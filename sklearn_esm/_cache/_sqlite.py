@@ -1,4 +1,4 @@
-"""Helpers for SQLite: transactions, queries by key, and kinds of errors."""
+"""Helpers for SQLite: transactions, queries by number, and kinds of errors."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-_KEYS_PER_QUERY = 500
+_NUMBERS_PER_QUERY = 500
 _LOCKED = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 # the file is sound, but the disk, the permissions or another process refuse
 _REFUSALS = (
@@ -30,15 +30,15 @@ def transaction(database: sqlite3.Connection) -> Iterator[None]:
 
 
 def rows_of(
-    database: sqlite3.Connection, columns: str, table: str, keys: Sequence[bytes]
+    database: sqlite3.Connection, columns: str, table: str, numbers: Sequence[int]
 ) -> list[tuple[Any, ...]]:
-    """Return columns of the rows with one of the keys."""
+    """Return columns of the rows with one of the numbers."""
     rows = []
-    for start in range(0, len(keys), _KEYS_PER_QUERY):
-        part = keys[start : start + _KEYS_PER_QUERY]
+    for start in range(0, len(numbers), _NUMBERS_PER_QUERY):
+        part = numbers[start : start + _NUMBERS_PER_QUERY]
         marks = ",".join("?" * len(part))
         rows += database.execute(
-            f"SELECT {columns} FROM {table} WHERE key IN ({marks})", part
+            f"SELECT {columns} FROM {table} WHERE number IN ({marks})", part
         ).fetchall()
     return rows
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import NamedTuple, overload
 
 from sklearn_esm._sequences import MASK
 
@@ -22,6 +22,31 @@ class Item(NamedTuple):
 
     sequence: str
     masked: tuple[int, ...] = ()
+
+
+class WholeSequences(Sequence[Item]):
+    """Items that mask nothing, each made when it is read.
+
+    Python's garbage collector takes longer for a hundred thousand tuples than a cache to serve them.
+    """
+
+    def __init__(self, sequences: Sequence[str]) -> None:
+        self._sequences = sequences
+
+    def __len__(self) -> int:
+        return len(self._sequences)
+
+    def __iter__(self) -> Iterator[Item]:
+        return map(Item, self._sequences)
+
+    @overload
+    def __getitem__(self, number: int) -> Item: ...
+    @overload
+    def __getitem__(self, number: slice) -> WholeSequences: ...
+    def __getitem__(self, number: int | slice) -> Item | WholeSequences:
+        if isinstance(number, slice):
+            return WholeSequences(self._sequences[number])
+        return Item(self._sequences[number])
 
 
 class Piece(NamedTuple):

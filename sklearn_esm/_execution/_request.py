@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sklearn_esm._cache import Key
@@ -35,8 +36,19 @@ class Request:
         """Return the device that batches are planned for; only the workers may have it."""
         return self.device or resolve_device(None, self.dtype)
 
-    def key(self, name: CacheName, item: Item) -> Key:
-        sequence, masked = item
-        windowed = self.window_length is not None and len(sequence) > self.window_length
-        window = self.window_length if windowed else 0
-        return Key(self.fingerprint, self.dtype, *name, window or 0, sequence, masked)
+    def keys(self, name: CacheName, items: Iterable[Item]) -> list[Key]:
+        """Return the keys of one column of items in a cache."""
+        fingerprint, dtype, (layer, what) = self.fingerprint, self.dtype, name
+        window = self.window_length or 0
+        return [
+            Key(
+                fingerprint,
+                dtype,
+                layer,
+                what,
+                window if 0 < window < len(sequence) else 0,
+                sequence,
+                masked,
+            )
+            for sequence, masked in items
+        ]

@@ -6,15 +6,16 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from functools import partial
-from itertools import islice
-from typing import NamedTuple, NoReturn
+from itertools import compress, islice
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 from tqdm import TqdmWarning
 
 from sklearn_esm._background import Stop, iterate_in_background
-from sklearn_esm._cache import Cache, Key, Where, open_cache
-from sklearn_esm._execution._claims import Claims, claims_on
+from sklearn_esm._cache import MEMORY_CACHE, Cache, Key, Where, open_cache, warn_if_forgotten
+from sklearn_esm._cache._memory import vector_bytes
+from sklearn_esm._execution._claims import Claims, claimed_together, claims_on
 from sklearn_esm._execution._outputs import Result
 from sklearn_esm._execution._pieces import Batch, Item, plan_batches, residues_read
 from sklearn_esm._execution._request import Request
@@ -71,10 +72,27 @@ def results_of(request: Request, items: Sequence[Item], source: Source) -> Itera
 
     The user's pooling functions are called in the thread that iterates, which holds no claim or lock.
     """
+    if source.cache == "memory":
+        _warn_if_forgotten(request, items)
     workers = Workers(source.n_jobs)
     produce = partial(_results, request, items, source, workers)
     for results in iterate_in_background(produce):
         yield from results if workers.use_joblib else map(request.output.apply_functions, results)
+
+
+def _warn_if_forgotten(request: Request, items: Sequence[Item]) -> None:
+    """Warn if the memory cache has no room for every column of all items."""
+    if None in request.output.names:
+        return  # nothing is cached
+
+    def needed(item: Item) -> int:
+        return sum([vector_bytes(size, *item) for size in request.output.sizes(item)])
+
+    longest = max([len(sequence) for sequence, _ in items], default=0)
+    masked = range(longest) if any(masked for _, masked in items) else ()
+    # the first number is an upper bound, and costs little
+    if len(items) * needed(Item("A" * longest, tuple(masked))) > MEMORY_CACHE.max_bytes:
+        warn_if_forgotten(sum(map(needed, items)))
 
 
 def _check_complete(complete: bool) -> None:
@@ -97,8 +115,9 @@ def _results(
                 with claims_on(cache) as claims:
                     batches = _claimed_batches(request, items, missing, cache, claims, workers, waiting)
                     for batch, results in workers.run(request, batches, stop):
-                        cache.put(_entries(request, items, results))
-                        claims.release(_claim_keys(request, batch))
+                        claims.store(
+                            _entries(request, items, results), _claim_keys(request, batch.items)
+                        )
                         cache.traffic.add(misses=len(batch.rows))
                         _advance(progress, request, batch.items)
                         yield results
@@ -118,12 +137,13 @@ def _cached(
     size = request.output.lookup_size
     for start in range(0, len(rows), size):
         some = rows[start : start + size]
-        found = _look_up(request, [items[row] for row in some], cache)
-        present = {row: vectors for row, vectors in zip(some, found, strict=True) if vectors is not None}
-        missing.extend([row for row in some if row not in present])
+        complete, columns = _look_up(request, [items[row] for row in some], cache)
+        present = tuple(compress(some, complete))
+        if len(present) < len(some):
+            missing.extend([row for row, there in zip(some, complete, strict=True) if not there])
+            columns = [list(compress(column, complete)) for column in columns]
         if present:
-            columns = zip(*present.values(), strict=True)
-            yield [Result(tuple(present), number, column) for number, column in enumerate(columns)]
+            yield [Result(present, number, column) for number, column in enumerate(columns)]
         cache.traffic.add(hits=len(present))
 
 
@@ -146,55 +166,67 @@ def _claimed_batches(
         request.window_length,
         workers.batches_at_a_time(request),
     )
-    for batch in planned:
-        batch = batch._replace(rows=tuple([rows[number] for number in batch.rows]))
-        keys = _claim_keys(request, batch)
-        if keys:
-            granted = claims.take(keys)
-            # looked up again now that nobody else can start: somebody may just have finished
-            found = _look_up(request, batch.items, cache)
-            mine = [n for n, vectors in enumerate(found) if granted[n] and vectors is None]
-            others = sorted(set(range(len(keys))) - set(mine))
-            claims.release([keys[number] for number in others])
-            waiting.extend([batch.rows[number] for number in others])
-            batch = batch.part(mine)
-        if batch.rows:
-            yield batch
+    for batches in claimed_together(planned):
+        together = [item for batch in batches for item in batch.items]
+        keys = _claim_keys(request, together)
+        granted = claims.take(keys) if keys else [True] * len(together)
+        # looked up again now that nobody else can start: somebody may just have finished
+        present = _are_cached(request, together, cache)
+        mine = [free and not there for free, there in zip(granted, present, strict=True)]
+        if not all(mine):
+            claims.release([key for key, ours in zip(keys, mine, strict=True) if not ours])
+        flags = iter(mine)
+        for batch in batches:
+            batch = batch._replace(rows=tuple([rows[number] for number in batch.rows]))
+            ours = list(islice(flags, len(batch.rows)))
+            waiting.extend([row for row, run in zip(batch.rows, ours, strict=True) if not run])
+            batch = batch.part([number for number, run in enumerate(ours) if run])
+            if batch.rows:
+                yield batch
 
 
-def _claim_keys(request: Request, batch: Batch) -> list[Key]:
+def _claim_keys(request: Request, items: Sequence[Item]) -> list[Key]:
     """Return the key of each item's first column, which stands for all; none if nothing is cached."""
     name = request.output.names[0]
     if name is None or None in request.output.names:
         return []
-    return [request.key(name, item) for item in batch.items]
+    return request.keys(name, items)
 
 
-def _look_up(request: Request, items: Sequence[Item], cache: Cache) -> list[list[np.ndarray] | None]:
-    """Return the cached vectors of each item, one for each column; None if one is missing."""
+def _are_cached(request: Request, items: Sequence[Item], cache: Cache) -> list[bool]:
+    """Return whether the cache has every column of each item."""
+    size = request.output.lookup_size
+    parts = [items[start : start + size] for start in range(0, len(items), size)]
+    return [there for part in parts for there in _look_up(request, part, cache)[0]]
+
+
+def _look_up(
+    request: Request, items: Sequence[Item], cache: Cache
+) -> tuple[list[bool], list[list[Any]]]:
+    """Return whether every column of each item is cached, and the cached vectors of each column."""
     names = [name for name in request.output.names if name is not None]
-    if len(names) < len(request.output.names):
-        return [None] * len(items)
-    found = iter(cache.get([request.key(name, item) for item in items for name in names]))
-    rows: list[list[np.ndarray] | None] = []
-    for item in items:
-        vectors = [
-            vector
-            for size, vector in zip(request.output.sizes(item), islice(found, len(names)), strict=True)
+    complete = [len(names) == len(request.output.names)] * len(items)
+    if not all(complete):
+        return complete, []
+    found = cache.get([key for name in names for key in request.keys(name, items)])
+    columns = [found[start : start + len(items)] for start in range(0, len(found), len(items))]
+    sizes = zip(*map(request.output.sizes, items), strict=True)
+    for column, size_of_each in zip(columns, sizes, strict=True):
+        complete = [
             # another length is damage: numpy would repeat a single number over a whole row
-            if vector is not None and vector.size == size
+            there and vector is not None and vector.size == size
+            for there, vector, size in zip(complete, column, size_of_each, strict=True)
         ]
-        rows.append(vectors if len(vectors) == len(names) else None)
-    return rows
+    return complete, columns
 
 
 def _entries(request: Request, items: Sequence[Item], results: list[Result]) -> dict[Key, np.ndarray]:
-    entries = {}
+    entries: dict[Key, np.ndarray] = {}
     for result in results:
         name = request.output.names[result.column]
         if name is not None:
-            for row, vector in zip(result.rows, result.values, strict=True):
-                entries[request.key(name, items[row])] = vector
+            keys = request.keys(name, [items[row] for row in result.rows])
+            entries.update(zip(keys, result.values, strict=True))
     return entries
 
 

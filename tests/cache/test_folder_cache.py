@@ -2,7 +2,9 @@
 
 import os
 import shutil
+import sqlite3
 import time
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from known_vectors import DATABASE, FINGERPRINT, key, known, missing, put
 from numpy.testing import assert_array_equal
 
 from sklearn_esm import ESMEmbeddingTransformer
-from sklearn_esm._cache import cache_info, open_cache, prune_cache
+from sklearn_esm._cache import _contents, _database, _folder, cache_info, open_cache, prune_cache
 
 SEQUENCES = ["MKTAYIAKQRQIS", "GLDALQITV", "A", "GIGKFLHSAKKFGKAFV"]
 
@@ -70,14 +72,16 @@ def test_keys_that_differ_in_one_field_are_different(opened, change):
 def test_every_checkpoint_has_a_database_of_its_own(folder):
     put(folder, known([1]))
     assert kept(folder, known([1]), "another") == []
-    assert sorted(path.name for path in folder.iterdir()) == [DATABASE, "another.v2.sqlite"]
+    assert sorted(path.name for path in folder.iterdir()) == [DATABASE, "another.v3.sqlite"]
 
 
-def test_a_second_vector_under_a_key_replaces_the_first(opened):
+def test_a_second_vector_under_a_key_replaces_the_first(opened, folder):
     opened.put({key(1): np.zeros(16, dtype=np.float32)})
     opened.put(known([1]))
     assert missing(opened, known([1])) == {}
-    assert opened.count() == 1
+    opened.close()
+    assert missing(opened, known([1])) == {}
+    assert cache_info(folder).vectors == 1
 
 
 def test_vectors_survive_closing_and_opening(folder):
@@ -131,11 +135,23 @@ def test_ten_thousand_vectors_are_read_in_twenty_queries(opened):
     keys = [key(number) for number in range(10_000)]
     opened.put(dict(zip(keys, matrix, strict=True)))
     statements = []
-    opened._connection.set_trace_callback(statements.append)
+    opened._database.connection.set_trace_callback(statements.append)
     for start in range(0, 10_000, 1000):
         found = opened.get(keys[start : start + 1000])
         assert_array_equal(found, matrix[start : start + 1000])
     assert len(statements) <= 20
+
+
+def test_two_keys_of_the_same_number_are_never_mixed_up(folder, monkeypatch):
+    monkeypatch.setattr(_folder, "numbers_of", lambda digests: [7] * len(digests))
+    with open_cache(folder, FINGERPRINT) as cache:
+        cache.put(known([1]))
+        assert missing(cache, known([1])) == {}
+        assert missing(cache, known([2])).keys() == {key(2)}
+    put(folder, known([2]))
+    assert kept(folder, known([1])) == []
+    assert kept(folder, known([2])) == [2]
+    assert len(kept(folder, known([1, 2]))) <= 1
 
 
 # how much there is, and less of it
@@ -225,7 +241,7 @@ def test_the_checkpoint_written_to_the_longest_ago_loses_its_vectors_first(folde
     vectors = known(range(300), width=320)
     for fingerprint, hours in (("new", 0), ("old", 2), ("middle", 1)):
         put(folder, vectors, fingerprint)
-        os.utime(folder / f"{fingerprint}.v2.sqlite", (time.time() - 3600 * hours,) * 2)
+        os.utime(folder / f"{fingerprint}.v3.sqlite", (time.time() - 3600 * hours,) * 2)
     size = bytes_of(folder) // 3
     prune_cache(folder, int(1.5 * size))
     sizes = [len(kept(folder, vectors, fingerprint)) for fingerprint in ("old", "middle", "new")]
@@ -246,7 +262,10 @@ def test_what_was_set_aside_is_removed_before_any_vector(folder):
     assert len(kept(folder, known(range(100)))) == 100
 
 
-def test_a_log_left_by_a_killed_process_is_merged_before_anything_is_removed(folder, tmp_path):
+def test_a_log_left_by_a_killed_process_is_merged_before_anything_is_removed(
+    folder, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(_folder, "_COMMIT_SECONDS", 0)
     with open_cache(folder, FINGERPRINT) as cache:
         for _ in range(3):
             cache.put(known(range(100), width=320))
@@ -254,6 +273,40 @@ def test_a_log_left_by_a_killed_process_is_merged_before_anything_is_removed(fol
     assert bytes_of(tmp_path / "left") > 2 * bytes_of(folder)
     prune_cache(tmp_path / "left", bytes_of(folder) + 50_000)
     assert len(kept(tmp_path / "left", known(range(100), width=320))) == 100
+
+
+@pytest.mark.parametrize("left", [0, 50, 1900])
+def test_pruning_makes_no_second_copy_of_the_file(folder, monkeypatch, left):
+    vectors = known(range(2000), width=320)
+    put(folder, vectors)
+    before, sizes = bytes_of(folder), []
+
+    class Watched(sqlite3.Connection):
+        def execute(self, *arguments):
+            sizes.append(bytes_of(folder))
+            return super().execute(*arguments)
+
+    monkeypatch.setattr(sqlite3, "connect", partial(sqlite3.connect, factory=Watched))
+    monkeypatch.setattr(_contents, "_ROWS_AT_A_TIME", 100)
+    monkeypatch.setattr(_contents, "_PAGES_AT_A_TIME", 20)
+    monkeypatch.setattr(_database, "_LOG_PAGES", 20)
+    prune_cache(folder, left * 1400)
+    assert len(sizes) > 20
+    assert max(sizes) < before + 600_000  # the log and its index
+    kept_numbers = kept(folder, vectors)
+    assert kept_numbers == list(range(2000 - len(kept_numbers), 2000))
+    assert bytes_of(folder) < 1.1 * left * 1400 + 50_000
+
+
+@pytest.mark.parametrize("name", ["another.v1.sqlite", "another.v2.sqlite", "another.v2.sqlite-wal"])
+def test_databases_of_earlier_formats_are_counted_and_removed_before_any_vector(folder, name):
+    put(folder, known(range(100)))
+    size = bytes_of(folder)
+    (folder / name).write_bytes(bytes(10**6))
+    assert cache_info(folder) == (str(folder), 0, 0, 100, size + 10**6)
+    prune_cache(folder, size)
+    assert not (folder / name).exists()
+    assert len(kept(folder, known(range(100)))) == 100
 
 
 def test_foreign_files_are_neither_counted_nor_removed(folder):

@@ -1,5 +1,6 @@
 """The memory cache by itself: it may forget, and never be wrong."""
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -105,6 +106,62 @@ def test_a_vector_larger_than_the_bound_is_not_kept():
     assert cache.bytes == 0
 
 
+def test_a_vector_larger_than_the_bound_displaces_no_other():
+    cache = MemoryCache(2 * size_of_one())
+    cache.put({key(1): vector(1)})
+    cache.put({key(2): vector(2, width=10_000)})
+    assert_array_equal(get(cache, key(1)), vector(1))
+
+
+def use(cache, numbers):
+    """Do as a transform does: look everything up, and put what is missing. Return how much that is."""
+    with cache.call() as call:
+        found = call.get([key(number) for number in numbers])
+        missing = [number for number, vector in zip(numbers, found, strict=True) if vector is None]
+        for number in missing:
+            call.put({key(number): vector(number)})
+    return len(missing)
+
+
+def test_a_call_that_needs_more_than_the_bound_keeps_what_it_stored_first():
+    cache = MemoryCache(70 * size_of_one())
+    assert use(cache, range(100)) == 100
+    assert use(cache, range(100)) == use(cache, range(99, -1, -1)) == 30
+    held = [number for number in range(100) if get(cache, key(number)) is not None]
+    assert held == list(range(70))
+    assert cache.bytes == 70 * size_of_one()
+
+
+def test_a_call_displaces_what_earlier_calls_used():
+    cache = MemoryCache(70 * size_of_one())
+    use(cache, range(70))
+    assert use(cache, range(30)) == 0
+    assert use(cache, range(100, 140)) == 40
+    held = [number for number in range(140) if get(cache, key(number)) is not None]
+    assert held == [*range(30), *range(100, 140)]
+
+
+def test_a_call_displaces_nothing_that_another_running_call_uses():
+    cache = MemoryCache(3 * size_of_one())
+    with cache.call() as first:
+        first.put({key(1): vector(1), key(2): vector(2)})
+        assert use(cache, [3, 4]) == 2
+        assert first.get([key(4)]) == [None]
+        assert_array_equal(first.get([key(1), key(2)]), [vector(1), vector(2)])
+    assert use(cache, [3, 4]) == 1
+    assert use(cache, [1, 2]) == 1  # the first call has ended
+
+
+def test_a_call_that_was_running_at_a_fork_does_not_fill_the_cache_for_ever(monkeypatch):
+    cache = MemoryCache(2 * size_of_one())
+    with cache.call() as call:
+        call.put({key(1): vector(1), key(2): vector(2)})
+        parent = os.getpid()
+        monkeypatch.setattr(os, "getpid", lambda: parent + 1)  # as in the child
+        assert use(cache, [3, 4]) == 2
+        assert use(cache, [3, 4]) == 0
+
+
 def test_pruning_to_nothing_forgets_everything():
     cache = MemoryCache(10**6)
     cache.put({key(1): vector(1)})
@@ -165,5 +222,6 @@ def test_no_cache_remembers_nothing():
 
 def test_the_parameter_names_the_cache():
     with open_cache("memory", "0f3a") as memory, open_cache(None, "0f3a") as nothing:
-        assert memory is MEMORY_CACHE
+        memory.put({KEY: vector(1)})
+        assert_array_equal(get(MEMORY_CACHE, KEY), vector(1))
         assert isinstance(nothing, NoCache)

@@ -14,8 +14,7 @@ from known_vectors import EACH, FINGERPRINT, NUMBERS, PROCESSES, key, known, mis
 from numpy.testing import assert_array_equal
 
 from sklearn_esm import ESMEmbeddingTransformer
-from sklearn_esm._cache import open_cache
-from sklearn_esm._cache._folder import FolderCache
+from sklearn_esm._cache import _database, open_cache
 
 SEQUENCES = ["MKTAYIAKQRQIS", "GLDALQITV", "A", "GIGKFLHSAKKFGKAFV"]
 posix = pytest.mark.skipif(
@@ -116,8 +115,7 @@ def test_processes_open_a_folder_at_the_same_moment(tmp_path, start):
 
 def test_a_database_that_another_process_is_making_is_waited_for(folder, monkeypatch):
     # by chance it happens above, once in some dozens of times; SQLite itself does not wait then
-    module = sys.modules[FolderCache.__module__]
-    connect, codes = module._connect, iter([sqlite3.SQLITE_BUSY] * 3)
+    connect, codes = _database._connect, iter([sqlite3.SQLITE_BUSY] * 3)
 
     def busy(*arguments, **options):
         for code in codes:
@@ -126,7 +124,7 @@ def test_a_database_that_another_process_is_making_is_waited_for(folder, monkeyp
             raise error
         return connect(*arguments, **options)
 
-    monkeypatch.setattr(module, "_connect", busy)
+    monkeypatch.setattr(_database, "_connect", busy)
     with open_cache(folder, FINGERPRINT) as cache:
         cache.put(known([1]))
         assert missing(cache, known([1])) == {}

@@ -10,7 +10,7 @@ from fair_esm_oracle import FAMILIES, LAYERS, assert_faithful, save_random_check
 from joblib import parallel_config
 from numpy.testing import assert_array_equal
 
-from sklearn_esm import ESMEmbeddingTransformer, _cache
+from sklearn_esm import ESMEmbeddingTransformer
 from sklearn_esm._cache import MEMORY_CACHE
 
 SEQUENCES = [
@@ -304,14 +304,16 @@ def test_precompute_refuses_wrong_layers_and_poolings(checkpoints, arguments, me
 
 def test_precompute_warns_where_the_memory_cache_is_too_small(checkpoints, monkeypatch):
     transformer = ESMEmbeddingTransformer(checkpoints["esm2"].path)
-    needed = 4 * len(SEQUENCES) * (LAYERS + 1) * 2 * 32
-    monkeypatch.setattr(_cache, "MEMORY_CACHE_BYTES", needed - 1)
+    transformer.precompute(SEQUENCES, poolings=["mean", "max"])
+    needed = MEMORY_CACHE.bytes
+    assert needed > 4 * len(SEQUENCES) * (LAYERS + 1) * 2 * 32
+    monkeypatch.setattr(MEMORY_CACHE, "max_bytes", needed - 1)
     with pytest.warns(
-        UserWarning, match="Set cache to a folder, or precompute fewer layers or poolings"
+        UserWarning, match="Set cache to a folder, or use fewer sequences, layers or poolings"
     ) as warned:
         transformer.precompute(SEQUENCES, poolings=["mean", "max"])
     assert Path(warned[0].filename) == Path(__file__)
-    monkeypatch.setattr(_cache, "MEMORY_CACHE_BYTES", needed)
+    monkeypatch.setattr(MEMORY_CACHE, "max_bytes", needed)
     assert transformer.precompute(SEQUENCES, poolings=["mean", "max"]) is transformer
 
 

@@ -16,7 +16,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from sklearn_esm import _engine
-from sklearn_esm._cache import MEMORY_CACHE
+from sklearn_esm._cache import MEMORY_CACHE, _folder
 from sklearn_esm._execution import _outputs
 
 pytestmark = pytest.mark.no_cover
@@ -142,6 +142,7 @@ def test_a_search_over_layers_and_poolings_after_precompute_runs_nothing(checkpo
 @pytest.mark.parametrize("filled", [False, True])
 def test_precompute_holds_no_matrix(checkpoint, folder, monkeypatch, filled):
     monkeypatch.setattr(_outputs, "_LOOKUP", 100)  # vectors at a time, of 5,600
+    monkeypatch.setattr(_folder, "_COMMIT_BYTES", 100 * 4 * WIDTH)
     embed = new_estimator(checkpoint, folder, batch_tokens=MANY_UNITS)
     poolings = ["mean", "max", "min", "sum", "std", "bos", "eos"]
     sequences = SEQUENCES + [sequence[::-1] for sequence in SEQUENCES]

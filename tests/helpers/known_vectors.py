@@ -20,7 +20,7 @@ FINGERPRINT = "0f3a"
 PROCESSES = 8  # that begin together
 EACH = 10  # vectors of each of them
 NUMBERS = 200  # that those write who are killed
-DATABASE = f"{FINGERPRINT}.v2.sqlite"
+DATABASE = f"{FINGERPRINT}.v3.sqlite"
 
 
 def key(number):
