@@ -16,6 +16,7 @@ from sklearn_esm._checkpoints._identity import HubIdentity, former_reference, id
 from sklearn_esm._checkpoints._locate import find_checkpoint, is_path, model_label
 from sklearn_esm._execution._outputs import Output
 from sklearn_esm._execution._pieces import Item, WholeSequences
+from sklearn_esm._execution._progress import shared_progress
 from sklearn_esm._execution._request import Request
 from sklearn_esm._execution._results import Source, arrays_of, filled_matrix
 from sklearn_esm._parameters import check_parameters, published_architecture
@@ -179,6 +180,7 @@ class SequenceTransformer(TransformerMixin, BaseEstimator):
             dtype=self.dtype,
             window_length=self._longest(identity),
             batch_tokens=self.batch_tokens,
+            width=identity.architecture.width,
         )
 
     def _matrix(
@@ -200,7 +202,8 @@ class SequenceTransformer(TransformerMixin, BaseEstimator):
         return arrays_of(request, items, self._source(cached=cached))
 
     def _source(self, *, cached: bool = True) -> Source:
-        return Source(self.cache if cached else None, self.n_jobs, self.verbose)
+        verbose = shared_progress() or self.verbose
+        return Source(self.cache if cached else None, self.n_jobs, verbose)
 
     def _longest(self, identity: Identity) -> int | None:
         """Return how many residues a forward pass may have; None for any number."""

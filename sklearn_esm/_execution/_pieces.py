@@ -96,6 +96,12 @@ def residues_read(item: Item, window_length: int | None) -> int:
     return pieces * length
 
 
+def tokens_read(item: Item, window_length: int | None) -> tuple[int, int]:
+    """Return how many pieces the model reads for an item, and the tokens of each."""
+    pieces, length = _pieces_of(item, window_length)
+    return pieces, length + _END_TOKENS
+
+
 def plan_batches(
     items: Sequence[Item], batch_tokens: int, window_length: int | None, at_a_time: int = 1
 ) -> list[Batch]:

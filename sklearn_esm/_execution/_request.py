@@ -9,6 +9,7 @@ from sklearn_esm._cache import Key
 from sklearn_esm._execution._models import resolve_device
 from sklearn_esm._execution._outputs import CacheName, Output
 from sklearn_esm._execution._pieces import Item
+from sklearn_esm._execution._progress import cost_of
 
 # tokens in a forward pass: few enough for the cache of a CPU, many enough to fill a GPU
 BATCH_TOKENS = {"cpu": 512, "mps": 8192, "cuda": 32768}
@@ -28,6 +29,7 @@ class Request:
     dtype: str
     window_length: int | None
     batch_tokens: int | None
+    width: int  # of the model
 
     def tokens_per_batch(self) -> int:
         return self.batch_tokens or BATCH_TOKENS[self.planned_device().split(":")[0]]
@@ -35,6 +37,10 @@ class Request:
     def planned_device(self) -> str:
         """Return the device that batches are planned for; only the workers may have it."""
         return self.device or resolve_device(None, self.dtype)
+
+    def cost(self, items: Iterable[Item]) -> int:
+        """Return what the forward passes of items cost, see `cost_of`."""
+        return cost_of(items, self.window_length, self.width)
 
     def keys(self, name: CacheName, items: Iterable[Item]) -> list[Key]:
         """Return the keys of one column of items in a cache."""

@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import time
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from itertools import compress, islice
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 import numpy as np
-from tqdm import TqdmWarning
 
 from sklearn_esm._background import Stop, iterate_in_background
 from sklearn_esm._cache import MEMORY_CACHE, Cache, Key, Where, open_cache, warn_if_forgotten
 from sklearn_esm._cache._memory import vector_bytes
 from sklearn_esm._execution._claims import Claims, claimed_together, claims_on
 from sklearn_esm._execution._outputs import Result
-from sklearn_esm._execution._pieces import Batch, Item, plan_batches, residues_read
+from sklearn_esm._execution._pieces import Batch, Item, plan_batches
+from sklearn_esm._execution._progress import Progress
 from sklearn_esm._execution._request import Request
 from sklearn_esm._execution._workers import Workers
-
-with warnings.catch_warnings():
-    # in a notebook without ipywidgets the bar is text, which is no reason to warn on import
-    warnings.simplefilter("ignore", category=TqdmWarning)
-    from tqdm.auto import tqdm
 
 _POLL = 0.05  # seconds between two lookups of what another worker is computing
 
@@ -32,12 +27,12 @@ _POLL = 0.05  # seconds between two lookups of what another worker is computing
 class Source(NamedTuple):
     """Where results come from: the cache, and workers for what it does not have.
 
-    The fields are parameters of the estimator.
+    The fields are parameters of the estimator, or a progress bar that several calls share.
     """
 
     cache: Where
     n_jobs: int | None
-    verbose: bool
+    verbose: bool | Progress
 
 
 def filled_matrix(
@@ -109,7 +104,7 @@ def _results(
         yield from _cached(request, items, range(len(items)), cache, missing)
         if not missing:
             return
-        with _progress(request, [items[row] for row in missing], source.verbose) as progress:
+        with _progress(request, [items[row] for row in missing], source.verbose) as advance:
             while missing:
                 waiting: list[int] = []
                 with claims_on(cache) as claims:
@@ -119,12 +114,12 @@ def _results(
                             _entries(request, items, results), _claim_keys(request, batch.items)
                         )
                         cache.traffic.add(misses=len(batch.rows))
-                        _advance(progress, request, batch.items)
+                        advance(batch.items)
                         yield results
                 missing = []
                 yield from _cached(request, items, waiting, cache, missing)
                 arrived = set(waiting) - set(missing)
-                _advance(progress, request, [items[row] for row in arrived])
+                advance([items[row] for row in arrived])
                 if missing:
                     stop.check()
                     time.sleep(_POLL)
@@ -230,13 +225,22 @@ def _entries(request: Request, items: Sequence[Item], results: list[Result]) -> 
     return entries
 
 
-def _progress(request: Request, items: Sequence[Item], verbose: bool) -> tqdm[NoReturn]:
-    """Return a progress bar of the residues that the model reads for items."""
-    total = sum(residues_read(item, request.window_length) for item in items) if verbose else None
-    what, unit = "Running the model", " residues"
-    return tqdm(desc=what, total=total, unit=unit, unit_scale=True, disable=not verbose)
+@contextmanager
+def _progress(
+    request: Request, items: Sequence[Item], verbose: bool | Progress
+) -> Iterator[Callable[[Sequence[Item]], None]]:
+    """Yield a function to call with items that are done."""
+    if isinstance(verbose, Progress):
+        progress = verbose
+    else:
+        progress = Progress(request.cost(items) if verbose else 0, shown=verbose)
 
+    def advance(done: Sequence[Item]) -> None:
+        if progress.shown:
+            progress.add(request.cost(done))
 
-def _advance(progress: tqdm[NoReturn], request: Request, items: Sequence[Item]) -> None:
-    if not progress.disable:
-        progress.update(sum(residues_read(item, request.window_length) for item in items))
+    try:
+        yield advance
+    finally:
+        if progress is not verbose:
+            progress.close()

@@ -5,9 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext, redirect_stderr
-from itertools import islice
+from collections.abc import Sequence
+from contextlib import nullcontext, redirect_stderr
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,44 +19,14 @@ from sklearn_esm._checkpoints._architecture import Architecture
 from sklearn_esm._checkpoints._hub import progress_hidden
 from sklearn_esm._checkpoints._identity import identify_model
 from sklearn_esm._checkpoints._locate import find_repository, model_label
-from sklearn_esm._fasta import Record, iterate_fasta, record_label
+from sklearn_esm._execution._progress import Progress, one_progress
+from sklearn_esm._fasta import Record
 from sklearn_esm._parameters import published_architecture
-from sklearn_esm._sequences import SequenceError, clean_sequences
 from sklearn_esm.cli._errors import say, usage
-from sklearn_esm.cli._folders import is_address
 from sklearn_esm.cli._formats import Content, Parts, save_part
+from sklearn_esm.cli._input import Input, Totals, cost_of_records, name_of, scan
 from sklearn_esm.cli._output import Destination
 from sklearn_esm.cli._parts import Cost, Embedded, PartFiles, cut
-
-_SCANNED = 1000  # records checked at a time
-_NAMES_BYTES = 2**30  # of npz, which pads every name to the longest one
-
-
-class Input(NamedTuple):
-    """The records of a FASTA file that belong to one shard."""
-
-    source: str
-    empty: str
-    shard: slice
-
-    def records(self) -> Iterator[Record]:
-        """Yield the records."""
-        return iterate_fasta(self.source, empty=self.empty, shard=self.shard)
-
-    @property
-    def is_readable_twice(self) -> bool:
-        """Whether this is a file and not a pipe."""
-        return is_address(self.source) or os.path.isfile(os.path.expanduser(self.source))
-
-    @contextmanager
-    def records_named(self, records: Sequence[Record]) -> Iterator[None]:
-        """Raise an error about a sequence with the label of its record."""
-        try:
-            yield
-        except SequenceError as error:
-            where = "standard input" if self.source == "-" else self.source
-            label = record_label(records[error.row].row, records[error.row].name)
-            raise ValueError(f"{where}: {label} {error.problem}") from error
 
 
 class Written(NamedTuple):
@@ -67,41 +36,6 @@ class Written(NamedTuple):
     features: int
     parts: int
     resumed: int  # parts that an earlier run embedded
-
-
-class Totals:
-    """Numbers of what was read."""
-
-    def __init__(self) -> None:
-        self.records = 0
-        self.residues = 0
-        self.name_bytes = 0
-        self.longest_name = 0
-        self._longest: Record | None = None
-
-    def add(self, records: Sequence[Record], residues: int) -> None:
-        """Count records."""
-        self.records += len(records)
-        self.residues += residues
-        for record in records:
-            self.name_bytes += len(record.name.encode())
-            if len(record.name) > self.longest_name:
-                self.longest_name, self._longest = len(record.name), record
-
-    def check_names(self, vectors: int) -> None:
-        """Raise ValueError if the names would need more room in an npz file than the vectors."""
-        size = 4 * self.longest_name * self.records
-        if size > max(_NAMES_BYTES, vectors) and self._longest is not None:
-            raise ValueError(
-                f"Names must be short for npz, which pads each to the longest one; got "
-                f"{self.longest_name:,} characters in {record_label(*self._longest[:2])}, so the names "
-                f"would need {decimal(size)}. Shorten the name, or pass -o with .parquet or .h5."
-            )
-
-
-def name_of(source: str) -> str:
-    """Return the name of an input without its folder and suffixes."""
-    return "stdin" if source == "-" else Path(source.removesuffix(".gz")).stem
 
 
 def added(written: Sequence[Written]) -> Written:
@@ -142,10 +76,10 @@ def embed_file(
     totals = None
     architecture: Architecture | None = published_architecture(embed.model)
     if architecture is not None and given.is_readable_twice:
-        totals = _scan(given, embed, architecture)  # before a download
+        totals = scan(given, embed, architecture)  # before a download
     architecture = _look_up(embed, quiet)
     if totals is None and given.is_readable_twice:
-        totals = _scan(given, embed, architecture)
+        totals = scan(given, embed, architecture)
     embed.fit(["M"])
     content = _content(embed, architecture, np.dtype(dtype), wide)
     if totals is not None:
@@ -154,8 +88,11 @@ def embed_file(
     parts = PartFiles(destination.folder, _settings(embed, content), suffix, name_of(source), shard)
     parts.check_shards()
     hidden = quiet and find_repository(embed.model) is not None
-    with progress_hidden() if hidden else nullcontext():
-        totals = _embed_parts(given, destination, embed, content, parts, architecture)
+    with (
+        progress_hidden() if hidden else nullcontext(),
+        one_progress(totals.cost, shown=embed.verbose) if totals is not None else nullcontext() as bar,
+    ):
+        totals = _embed_parts(given, destination, embed, content, parts, architecture, bar)
     parts.remove_others()
     if not destination.is_folder:
         stored = Parts(totals.records, totals.longest_name, lambda: map(destination.read, parts.names))
@@ -170,10 +107,12 @@ def _embed_parts(
     content: Content,
     parts: PartFiles,
     architecture: Architecture,
+    bar: Progress | None,
 ) -> Totals:
     totals = Totals()
     for part in cut(given.records(), _cost(embed, content, architecture)):
-        totals.add(part, 0)
+        cost = cost_of_records(part, embed, architecture)
+        totals.add(part, 0, cost)
         if destination.suffix == ".npz":
             totals.check_names(totals.records * len(content.features) * content.dtype.itemsize)
 
@@ -186,7 +125,12 @@ def _embed_parts(
             else:
                 save_part(path, embedded)
 
-        parts.keep(part, write)
+        done = bar.done if bar else 0
+        kept = parts.keep(part, write)
+        if bar and kept:
+            bar.skip(cost)
+        elif bar:  # what is cached or repeated was not run
+            bar.add(cost - (bar.done - done))
     return totals
 
 
@@ -206,20 +150,6 @@ def _embedded(part: list[Record], embed: ESMEmbeddingTransformer, content: Conte
                 "--output-dtype float32."
             ) from None
     return Embedded(names, values, lengths)
-
-
-def _scan(given: Input, embed: ESMEmbeddingTransformer, architecture: Architecture) -> Totals:
-    """Check every record before any is embedded, and count them."""
-    totals = Totals()
-    records = given.records()
-    while some := list(islice(records, _SCANNED)):
-        with given.records_named(some):
-            sequences = clean_sequences(
-                [record.sequence for record in some], invalid=embed.invalid, missing=embed.missing
-            )
-            accepted = embed._accepted(sequences, architecture)
-        totals.add(some, sum(len(sequence) for sequence in accepted if sequence))
-    return totals
 
 
 def _look_up(embed: ESMEmbeddingTransformer, quiet: bool) -> Architecture:

@@ -13,8 +13,9 @@ from tqdm import tqdm
 
 from sklearn_esm import ESMEmbeddingTransformer
 from sklearn_esm._optional_dependencies import import_extra
-from sklearn_esm.cli._embed import Written, added, embed_file, name_of
+from sklearn_esm.cli._embed import Written, added, embed_file
 from sklearn_esm.cli._errors import TaskError
+from sklearn_esm.cli._input import name_of
 from sklearn_esm.cli._output import Destination
 
 RETRIES = 2  # of a task that failed, also because its worker died

@@ -97,16 +97,17 @@ class PartFiles:
                     f"of {found[1] or 1}. Pass the former --shard, or another folder to -o."
                 )
 
-    def keep(self, part: list[Record], write: Callable[[Path], None]) -> None:
-        """Write the file of the next part with ``write``, unless it exists."""
+    def keep(self, part: list[Record], write: Callable[[Path], None]) -> bool:
+        """Write the file of the next part with ``write``; return True if it already existed."""
         number = f"{len(self.names):05d}"
         name = f"{self._name}-{number}-{self._shard}{self._hash(part)}{self._suffix}"
-        if name in self._present:
-            self.resumed += 1
-        else:
+        existed = name in self._present
+        if not existed:
             with self.folder.new(name) as path:
                 write(path)
+        self.resumed += existed
         self.names.append(name)
+        return existed
 
     def remove_others(self) -> None:
         """Remove the parts of other records or settings, and drafts of killed commands."""

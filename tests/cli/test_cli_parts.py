@@ -14,7 +14,7 @@ from command_line import MODEL, embed, expected, files_in, run
 from numpy.testing import assert_allclose
 
 from sklearn_esm import ESMEmbeddingTransformer, _engine
-from sklearn_esm.cli import _embed, _parts
+from sklearn_esm.cli import _embed, _input, _parts
 
 ROOT = Path(__file__).parents[2]
 RNG = random.Random(0)
@@ -320,7 +320,7 @@ def test_the_sizes_are_said_before_the_work(fasta, tmp_path):
 
 @pytest.mark.parametrize("stdin", [False, True])
 def test_a_name_that_npz_would_repeat_is_refused(fasta, tmp_path, monkeypatch, embedded, stdin):
-    monkeypatch.setattr(_embed, "_NAMES_BYTES", 10_000)
+    monkeypatch.setattr(_input, "_NAMES_BYTES", 10_000)
     text = f">{'n' * 200}\nMKT\n{FASTA}"
     fasta.write_text(text)
     result = embed("-" if stdin else fasta, tmp_path / "vectors.npz", stdin=text if stdin else None)

@@ -21,20 +21,19 @@ sequences, y = sequences[::30], y[::30]
 embed = ESMEmbeddingTransformer("esm2_t6_1M_bundled", pooling="max", verbose=True)
 model = make_pipeline(embed, LogisticRegression())
 """
-RESIDUES = "print(sum(map(len, sequences)))"
 
 
 def test_a_pipeline_shows_its_diagram_and_a_progress_bar(monkeypatch, tmp_path):
     # what whoever runs the tests has set up for Jupyter must not matter
     for variable in ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR"):
         monkeypatch.setenv(variable, str(tmp_path))
-    set_up, before, residues, fit, again, after = run(
-        SET_UP, "model", RESIDUES, "model.fit(sequences, y);", "model.score(sequences, y)", "model"
+    set_up, before, fit, again, after = run(
+        SET_UP, "model", "model.fit(sequences, y);", "model.score(sequences, y)", "model"
     )
     assert set_up == []
     assert_diagram(before, fitted=False)
     assert_diagram(after, fitted=True)
-    assert_bar(fit, residues=int(residues[0].text))
+    assert_bar(fit)
     # nothing is left to compute, and a bar would only flash up
     assert [output.output_type for output in again] == ["execute_result"]
     assert 0.5 < float(again[0].data["text/plain"]) <= 1
@@ -62,11 +61,10 @@ def assert_diagram(outputs, fitted):
     assert "model='esm2_t6_1M_bundled'" in shown.data["text/plain"]
 
 
-def assert_bar(outputs, residues):
+def assert_bar(outputs):
     # parts of one stream may come in several messages
     assert {(output.output_type, output.name) for output in outputs} == {("stream", "stderr")}
     states = "".join(output.text for output in outputs).strip().split("\r")
     assert all(state.startswith("Running the model: ") for state in states)
-    assert states[0].startswith("Running the model:   0%|          | 0.00/")
+    assert states[0] == "Running the model:   0%|          | 00:00<?"
     assert states[-1].startswith("Running the model: 100%|██████████| ")
-    assert f"| {residues}/{residues} [" in states[-1]

@@ -250,11 +250,10 @@ def test_what_workers_computed_is_cached_here(checkpoints, embedded):
 # the progress bar
 
 
-def test_verbose_shows_a_progress_bar_of_residues_on_stderr(checkpoints, capsys):
+def test_verbose_shows_a_progress_bar_on_stderr(checkpoints, capsys):
     embed(checkpoints["esm2"].path, ["MKTAYI", "GLDALQITV"], verbose=True)
     out, err = capsys.readouterr()
     assert "Running the model: 100%" in err
-    assert "15.0/15.0" in err
     assert out == ""
 
 
