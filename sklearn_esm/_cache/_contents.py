@@ -10,14 +10,14 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from sklearn_esm._cache._database import OBSOLETE_SUFFIXES, SET_ASIDE, SUFFIX, Database
+from sklearn_esm._cache._database import EMPTY_BYTES, OBSOLETE_SUFFIXES, SET_ASIDE, SUFFIX, Database
 from sklearn_esm._cache._folder import traffic_of
 from sklearn_esm._cache._interface import CacheInfo
 from sklearn_esm._cache._sqlite import transaction
 
 # in one transaction, so that the log stays small beside the database
 _ROWS_AT_A_TIME = 10_000
-_PAGES_AT_A_TIME = 2_000
+_PAGES_AT_A_TIME = 500
 
 _T = TypeVar("_T")
 
@@ -48,7 +48,8 @@ def prune_folder(folder: Path, max_bytes: int) -> None:
         if excess <= 0:
             return
         if vectors:
-            kept = max(0, int(vectors * (1 - excess / path.stat().st_size)))
+            filled = max(1, path.stat().st_size - EMPTY_BYTES)
+            kept = max(0, int(vectors * (1 - excess / filled)))
             _use(path, partial(_keep_latest, vectors=kept))
             if kept:
                 return  # the excess is an estimate, and an error is not worth newer vectors

@@ -29,9 +29,12 @@ CREATE TABLE IF NOT EXISTS vectors (
     id INTEGER PRIMARY KEY, number INTEGER UNIQUE, checksum BLOB, vector BLOB
 );
 """
-_PAGE_BYTES = 4096  # every vector changes one random page of the index, so pages are small
+# smaller pages are slower to read and waste more, larger ones make the index slower to write: each new
+# vector changes one of its pages
+_PAGE_BYTES = 16384
+EMPTY_BYTES = 5 * _PAGE_BYTES  # of a database without vectors
 _PAGE_CACHE_KIB = 16_384  # holds the index of a million vectors
-_LOG_PAGES = 4096  # the log is merged when it is larger, so that pages of the index are merged rarely
+_LOG_PAGES = 1024  # the log is merged when it is larger, so that pages of the index are merged rarely
 _WAIT = 60.0  # seconds to wait for another process, whose transactions take milliseconds
 
 _T = TypeVar("_T")

@@ -113,7 +113,7 @@ def test_a_single_flipped_bit_only_forgets(closed, small_pages, tmp_path_factory
     assert_only_forgets(tmp_path_factory.getbasetemp() / "bit", {**files, name: bytes(changed)})
 
 
-@pytest.mark.parametrize("size", [0, 1, 16, 99, 100, 1000, 4096, 4097, 10_000, 16_384, 20_479])
+@pytest.mark.parametrize("size", [0, 1, 16, 99, 100, 5000, 16384, 16385, 40_000, 65_536, 81_919])
 def test_a_truncated_database_only_forgets(closed, folder, size):
     assert size < len(closed[DATABASE])
     assert_only_forgets(folder, {DATABASE: closed[DATABASE][:size]})
@@ -155,7 +155,7 @@ def test_a_vector_under_the_key_of_another_is_not_returned(folder):
 def damage(folder):
     """Make every page but the schema's unreadable."""
     data = (folder / DATABASE).read_bytes()
-    (folder / DATABASE).write_bytes(data[:4096] + bytes([255]) * (len(data) - 4096))
+    (folder / DATABASE).write_bytes(data[:16384] + bytes([255]) * (len(data) - 16384))
 
 
 def test_a_damaged_database_is_set_aside_with_a_warning_that_says_where(folder):

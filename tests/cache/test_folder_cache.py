@@ -292,10 +292,10 @@ def test_pruning_makes_no_second_copy_of_the_file(folder, monkeypatch, left):
     monkeypatch.setattr(_database, "_LOG_PAGES", 20)
     prune_cache(folder, left * 1400)
     assert len(sizes) > 20
-    assert max(sizes) < before + 600_000  # the log and its index
+    assert max(sizes) < before + 900_000  # the log of 20 pages and a transaction, and its index
     kept_numbers = kept(folder, vectors)
     assert kept_numbers == list(range(2000 - len(kept_numbers), 2000))
-    assert bytes_of(folder) < 1.1 * left * 1400 + 50_000
+    assert bytes_of(folder) < 1.1 * left * 1400 + 150_000
 
 
 @pytest.mark.parametrize("name", ["another.v1.sqlite", "another.v2.sqlite", "another.v2.sqlite-wal"])

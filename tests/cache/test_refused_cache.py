@@ -53,7 +53,7 @@ def test_a_full_disk_gives_one_warning_and_loses_nothing(folder):
     assert not list(folder.glob("*.damaged*"))
 
 
-@pytest.mark.parametrize("size", [0, 40_000, 60_000])
+@pytest.mark.parametrize("size", [0, 40_000, 120_000])
 def test_a_full_disk_does_not_keep_an_estimator_from_its_work(checkpoints, folder, size):
     transformer = ESMEmbeddingTransformer(checkpoints["esm2"].path, cache=None, layer="all")
     fresh = transformer.fit_transform(SEQUENCES)
