@@ -35,7 +35,7 @@ def client(tmp_path_factory):
             n_workers=2,
             threads_per_worker=1,
             host="127.0.0.1",
-            dashboard_address=None,
+            dashboard_address=":0",  # a free port
             local_directory=tmp_path_factory.mktemp("workers"),
             env={"SKLEARN_ESM_OFFLINE": "1", "TORCH_HOME": str(tmp_path_factory.mktemp("torch"))},
         )
