@@ -66,9 +66,9 @@ html_theme_options = {
 }
 html_sidebars = {name: [] for name in ("index", "install", "faq", "changelog", "performance")}
 
-# Shown, but not run: the first starts a cluster of processes that would each import sphinx-build
-# instead of the script.
-NOT_RUN = ("cluster_dask",)
+# Shown, but not run: a cluster of Dask starts processes that would each import sphinx-build
+# instead of the script, and Ray is not installed here.
+NOT_RUN = ("partitions_dask", "partitions_ray")
 
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",

@@ -16,7 +16,12 @@ pytestmark = pytest.mark.no_cover
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = [DOCS / "index.md", DOCS / "install.md", DOCS / "faq.md", *sorted(DOCS.glob("user_guide/*.md"))]
-PUBLIC_MODULES = ["sklearn_esm", "sklearn_esm.datasets", "sklearn_esm.display"]
+PUBLIC_MODULES = [
+    "sklearn_esm",
+    "sklearn_esm.datasets",
+    "sklearn_esm.display",
+    "sklearn_esm.distributed",
+]
 LIKE_DOCTEST = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 _BLOCK = re.compile(r"^```(python|text)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

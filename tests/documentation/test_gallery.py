@@ -4,9 +4,6 @@ Bounds are wide of what was measured with the bundled model; shuffles are few, t
 """
 
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
@@ -135,22 +132,3 @@ def test_one_line_gives_the_numbers_of_fair_esms_snippet(output_of):
     assert 0 < max(differences.values()) < 1e-5
     assert "'*' at position 9" in printed
     assert "'-' at position 5" in printed
-
-
-def test_cluster_dask_embeds_once_and_ships_no_weights():
-    pytest.importorskip("distributed")
-    # a process of its own: its workers import the script that started them
-    script = Path(__file__).parents[2] / "examples" / "cluster_dask.py"
-    command = [sys.executable, "-W", "error", script]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert run.returncode == 0, run.stderr
-    printed = run.stdout
-    counts = dict(re.findall(r"^(\w+): +(\d+) runs of the model", printed, re.MULTILINE))
-    assert counts == {"precompute": "306", "search": "0"}
-    assert "306 peptides, 2 workers" in printed
-    assert "4284 vectors" in printed  # 7 layers, 2 poolings
-    assert "70 tasks" in printed
-    sent = re.findall(r"([\d.]+) kB of (\w+)", printed)
-    assert [what for _, what in sent] == ["pipeline", "sequences", "labels"]
-    assert max(float(size) for size, _ in sent) < 10
-    assert float(re.search(r"ROC AUC ([\d.]+)", printed)[1]) > 0.9

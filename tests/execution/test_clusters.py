@@ -6,6 +6,7 @@ import re
 import shutil
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from unittest import mock
 
@@ -48,6 +49,7 @@ from sklearn_esm._execution import _threads
 from sklearn_esm._execution._pieces import Item, plan_batches, residues_read
 from sklearn_esm._execution._request import BATCH_TOKENS
 from sklearn_esm.datasets import load_peptides
+from sklearn_esm.distributed import embed_partition
 
 PAGE = Path(__file__).parents[2] / "docs" / "clusters.md"
 # What a worker is sent
@@ -269,22 +271,42 @@ def test_threads_take_turns_where_torch_has_threads_of_its_own(
 
 
 @pytest.mark.no_cover
+@pytest.mark.filterwarnings("ignore:The inplace keyword in DataFrame")  # of Dask
 def test_code_of_the_page_runs_on_dask(cluster, client, embedded, tmp_path):
-    names = {}
-    places = {"tcp://scheduler:8786": cluster.scheduler_address, "/scratch/vectors": str(tmp_path)}
+    for library in ("dask.dataframe", "pandas", "pyarrow.parquet"):
+        pytest.importorskip(library)
+    pandas = pytest.importorskip("pandas")
+    proteins = pandas.DataFrame({"id": range(len(SEQUENCES)), "sequence": SEQUENCES})
+    (tmp_path / "proteins").mkdir()
+    for part, start in enumerate(range(0, len(proteins), 5)):
+        proteins[start : start + 5].to_parquet(tmp_path / "proteins" / f"part-{part}.parquet")
+
+    names = {"__name__": "__main__"}  # Dask pickles the functions of a script with their code
+    places = {
+        "tcp://scheduler:8786": cluster.scheduler_address,
+        "/scratch/vectors": str(tmp_path / "cache"),
+    }
     blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     try:
         for block in blocks:
+            block = block.replace('"/data/', f'"{tmp_path.as_posix()}/')
             for place, here in places.items():
                 block = block.replace(f'"{place}"', repr(here))
             exec(compile(block, PAGE.name, "exec"), names)
     finally:
         names["client"].close()
     info = names["embed"].cache_info()
-    assert (info.location, info.misses, info.vectors) == (str(tmp_path), 306, 306 * 7 * 2)
+    assert (info.location, info.misses, info.vectors) == (str(tmp_path / "cache"), 306, 306 * 7 * 2)
     assert runs_of_the_model(client, names["embed"]) == 0
     assert embedded == []
     assert names["search"].best_score_ > 0.8
+
+    bundled = RandomCheckpoint(find_checkpoint("esm2_t6_1M_bundled"), "esm2")
+    expected = np.stack([states.mean(0) for states in fair_esm_residues(bundled, SEQUENCES, 6)])
+    for folder in ("vectors", "finished"):
+        frame = pandas.read_parquet(tmp_path / folder).sort_values("id")
+        assert frame["sequence"].tolist() == SEQUENCES
+        assert_faithful(np.stack(frame["embedding"].tolist()), expected)
 
 
 def test_sizes_on_the_page_are_those_of_today():
@@ -307,5 +329,8 @@ def test_sizes_on_the_page_are_those_of_today():
             few,
         ),
         f"a batch of {len(last.rows)} sequences ({residues(last):,} residues)": (request, last),
+        "a task of `embed_partition`, without its partition": partial(
+            embed_partition, column="sequence", estimator=embed
+        ),
     }.items():
         assert len(pickle.dumps(sent)) / 1000 == pytest.approx(float(said[what]), abs=0.15)
