@@ -8,22 +8,26 @@ from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils.validation import check_is_fitted
 
+from sklearn_esm._available_memory import check_fits
 from sklearn_esm._cache import CacheInfo, cache_info, prune_cache
 from sklearn_esm._checkpoints._architecture import Architecture
 from sklearn_esm._checkpoints._fingerprint import Identity
 from sklearn_esm._checkpoints._identity import HubIdentity, former_reference, identify_model
 from sklearn_esm._checkpoints._locate import find_checkpoint, is_path, model_label
 from sklearn_esm._execution._outputs import Output
-from sklearn_esm._execution._pieces import Item, WholeSequences
+from sklearn_esm._execution._pieces import WholeSequences
 from sklearn_esm._execution._progress import shared_progress
 from sklearn_esm._execution._request import Request
-from sklearn_esm._execution._results import Source, arrays_of, filled_matrix
+from sklearn_esm._execution._results import Source, results_of
 from sklearn_esm._parameters import check_parameters, published_architecture
 from sklearn_esm._sequences import SequenceError, clean_sequences, shorten
 
 # raises an error if parameters or sequences do not suit an architecture
 _Check: TypeAlias = Callable[[list[str | None], Architecture], object]
+# writes one column of a sequence into its row: output, row, number of the column, array
+_Write: TypeAlias = Callable[[np.ndarray, int, int, np.ndarray], None]
 
 
 class SequenceTransformer(TransformerMixin, BaseEstimator):
@@ -126,7 +130,7 @@ class SequenceTransformer(TransformerMixin, BaseEstimator):
         """Raise ValueError or TypeError if a parameter is invalid for any model."""
         check_parameters(self)
 
-    def _checked(self, X: Any, check: _Check) -> list[str | None]:
+    def _checked(self, X: Any, check: _Check, *, allow_empty: bool = False) -> list[str | None]:
         """Return clean sequences, and raise every error that does not need the checkpoint.
 
         ``check`` is called with the architecture that the catalog lists for a published model, so that
@@ -134,10 +138,19 @@ class SequenceTransformer(TransformerMixin, BaseEstimator):
         """
         self._check_parameters()
         published = published_architecture(self.model)
-        sequences = clean_sequences(X, invalid=self.invalid, missing=self.missing)
+        sequences = clean_sequences(
+            X, invalid=self.invalid, missing=self.missing, allow_empty=allow_empty
+        )
         if published is not None:
             check(sequences, published)
         return sequences
+
+    def _identified(self, X: Any) -> tuple[Identity, list[str | None]]:
+        """Return the identity of the fitted checkpoint, and the clean rows of ``X``, if any."""
+        check_is_fitted(self)
+        sequences = self._checked(X, self._accepted, allow_empty=True)
+        identity = self._identify_fitted()
+        return identity, self._accepted(sequences, identity.architecture)
 
     def _identify(self) -> Identity:
         """Return the identity of the model.
@@ -187,19 +200,67 @@ class SequenceTransformer(TransformerMixin, BaseEstimator):
         self, request: Request, sequences: list[str | None], widths: Sequence[int]
     ) -> np.ndarray:
         """Return columns side by side, ``(sequences, sum of widths)`` float32; NaN for missing ones."""
-        texts = distinct(sequences)
-        vectors = np.empty((0, sum(widths)), dtype=np.float32)
-        if texts:
-            vectors = filled_matrix(request, WholeSequences(texts), widths, self._source())
-        return rows_of(sequences, texts, vectors)
+        ends = np.cumsum(widths).tolist()
+        check_fits(
+            4 * len(sequences) * ends[-1],
+            "Transform fewer rows at a time, or choose fewer layers or poolings. The command "
+            "sklearn-esm embed writes to disk part by part.",
+        )
+        matrix = np.empty((len(sequences), ends[-1]), dtype=np.float32)
+        places = [slice(end - width, end) for end, width in zip(ends, widths, strict=True)]
 
-    def _arrays(
-        self, request: Request, items: Sequence[Item], *, cached: bool
-    ) -> list[list[np.ndarray]]:
-        """Return every column of distinct items, an array each."""
-        if not items:
-            return []
-        return arrays_of(request, items, self._source(cached=cached))
+        def write(matrix: np.ndarray, row: int, column: int, vector: np.ndarray) -> None:
+            matrix[row, places[column]] = vector
+
+        self._fill(matrix, request, sequences, write)
+        matrix[[row for row, sequence in enumerate(sequences) if sequence is None]] = np.nan
+        return matrix
+
+    def _column(
+        self,
+        request: Request,
+        sequences: list[str | None],
+        write: _Write,
+        missing: tuple[int, int],
+        *,
+        cached: bool = True,
+    ) -> np.ndarray:
+        """Return an object array ``(sequences,)`` of float32 arrays; missing ones of a given shape."""
+        column = np.empty(len(sequences), dtype=object)
+        self._fill(column, request, sequences, write, cached=cached)
+        for row, sequence in enumerate(sequences):
+            if sequence is None:
+                column[row] = np.empty(missing, dtype=np.float32)
+        return column
+
+    def _fill(
+        self,
+        output: np.ndarray,
+        request: Request,
+        sequences: list[str | None],
+        write: _Write,
+        *,
+        cached: bool = True,
+    ) -> None:
+        """Write results into the rows of an output as they arrive, so that none is held twice.
+
+        ``write`` is called once for each column of each distinct sequence, with the sequence's first
+        row. Its other rows are copies. Rows of missing sequences are left as they are.
+        """
+        first: dict[str, int] = {}
+        for row, sequence in enumerate(sequences):
+            if sequence is not None:
+                first.setdefault(sequence, row)
+        rows = list(first.values())
+        items = WholeSequences(list(first))
+        for result in results_of(request, items, self._source(cached=cached)):
+            for number, array in zip(result.rows, result.values, strict=True):
+                write(output, rows[number], result.column, array)
+        if len(rows) == len(sequences):
+            return
+        for row, sequence in enumerate(sequences):
+            if sequence is not None and first[sequence] != row:
+                output[row] = output[first[sequence]].copy()
 
     def _source(self, *, cached: bool = True) -> Source:
         verbose = shared_progress() or self.verbose
@@ -236,24 +297,3 @@ class SequenceTransformer(TransformerMixin, BaseEstimator):
 def distinct(sequences: Iterable[str | None]) -> list[str]:
     """Return each sequence once, in the order of first appearance."""
     return list(dict.fromkeys(sequence for sequence in sequences if sequence is not None))
-
-
-def rows_of(sequences: Sequence[str | None], texts: list[str], vectors: np.ndarray) -> np.ndarray:
-    """Return the vector of each sequence, given those of the distinct ones; NaN for missing ones."""
-    if len(texts) == len(sequences):
-        return vectors  # nothing is repeated or missing, so no second matrix is needed
-    row_of = {text: row for row, text in enumerate(texts)}
-    matrix = np.full((len(sequences), vectors.shape[1]), np.nan, dtype=vectors.dtype)
-    for row, sequence in enumerate(sequences):
-        if sequence is not None:
-            matrix[row] = vectors[row_of[sequence]]
-    return matrix
-
-
-def column_of(arrays: Iterable[np.ndarray]) -> np.ndarray:
-    """Return an object array of shape (n_sequences,), with a copy of each array."""
-    rows = [array.copy() for array in arrays]
-    column = np.empty(len(rows), dtype=object)
-    for row, array in enumerate(rows):
-        column[row] = array
-    return column

@@ -12,19 +12,19 @@ _COLUMNS_SHOWN = 10
 _Layout: TypeAlias = "tuple[tuple[int, ...], list[Any], Any]"  # shape, names of columns, first column
 
 
-def items_of(X: Any) -> list[Any]:
+def items_of(X: Any, *, allow_empty: bool = False) -> list[Any]:
     """Return the items of a list, an array, a column or a one-column table, as Python objects.
 
     Raises
     ------
     ValueError
-        If X is a single sequence, is empty, or has several columns or dimensions.
+        If X is a single sequence, is empty and may not be, or has several columns or dimensions.
     TypeError
         If X has an unsupported type or cannot be read.
     """
     _refuse_containers(X)
     shape, names, column = _layout(X)
-    if shape[0] == 0:
+    if shape[0] == 0 and not allow_empty:
         raise ValueError(
             f"Found array with 0 sample(s) (shape={shape}) while a minimum of 1 is required."
         )

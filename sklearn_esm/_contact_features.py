@@ -25,17 +25,24 @@ def upper_triangle(contacts: np.ndarray) -> np.ndarray:
     -------
     ndarray of shape (residues x (residues + 1) / 2,)
     """
-    return contacts[np.triu_indices(len(contacts))]
+    triangle: np.ndarray = contacts[_on_or_above_diagonal(len(contacts))]
+    return triangle
 
 
 def full_map(triangle: np.ndarray) -> np.ndarray:
     """Return the symmetric map ``(residues, residues)`` of an upper triangle."""
     residues = int(np.sqrt(2 * len(triangle)))
-    rows, columns = np.triu_indices(residues)
+    upper = _on_or_above_diagonal(residues)
     contacts = np.empty((residues, residues), dtype=triangle.dtype)
-    contacts[rows, columns] = triangle
-    contacts[columns, rows] = triangle
+    contacts[upper] = triangle
+    contacts.T[upper] = triangle
     return contacts
+
+
+def _on_or_above_diagonal(residues: int) -> np.ndarray:
+    """Return a mask ``(residues, residues)``, which is an eighth the size of the indices."""
+    upper: np.ndarray = ~np.tri(residues, k=-1, dtype=bool)
+    return upper
 
 
 def contact_features(contacts: np.ndarray) -> np.ndarray:

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_esm._base import SequenceTransformer, column_of, distinct
+from sklearn_esm._available_memory import check_fits
+from sklearn_esm._base import SequenceTransformer
 from sklearn_esm._checkpoints._contact_regression import check_has_contacts, find_regression
 from sklearn_esm._checkpoints._locate import model_label
 from sklearn_esm._contact_features import FEATURES, full_map
 from sklearn_esm._execution._outputs import Contacts
-from sklearn_esm._execution._pieces import Item
+from sklearn_esm._execution._request import Request
 from sklearn_esm._parameters import check_choice
 
 
@@ -198,11 +199,8 @@ class ESMContactTransformer(SequenceTransformer):
         ValueError
             If a sequence is invalid, or weights or regression have changed since ``fit``.
         """
-        check_is_fitted(self)
-        sequences = self._checked(X, self._accepted)
-        identity = self._identify_fitted()
+        identity, sequences = self._identified(X)
         architecture = identity.architecture
-        sequences = self._accepted(sequences, architecture)
         regression = find_regression(self.model, architecture)
         if regression.fingerprint != self.regression_fingerprint_:
             raise ValueError(
@@ -212,12 +210,7 @@ class ESMContactTransformer(SequenceTransformer):
         request = self._request(identity, Contacts(architecture.layers, regression, self._summarises))
         if self._summarises:
             return self._matrix(request, sequences, [len(FEATURES)])
-        texts = distinct(sequences)
-        items = [Item(text) for text in texts]
-        triangles = (arrays[0] for arrays in self._arrays(request, items, cached=True))
-        maps = {text: full_map(triangle) for text, triangle in zip(texts, triangles, strict=True)}
-        nothing = np.empty((0, 0), dtype=np.float32)
-        return column_of(nothing if sequence is None else maps[sequence] for sequence in sequences)
+        return self._maps(request, sequences)
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """Return names such as ``esm2_t6_8M_UR50D_contacts_count_long``.
@@ -242,3 +235,15 @@ class ESMContactTransformer(SequenceTransformer):
         super()._check_parameters()
         check_choice(self, "output", ("map", "features"))
         check_has_contacts(self.model)
+
+    def _maps(self, request: Request, sequences: list[str | None]) -> np.ndarray:
+        """Return a map ``(residues, residues)`` of each sequence; missing ones have no residues."""
+        check_fits(
+            4 * sum(len(sequence or "") ** 2 for sequence in sequences),
+            "Transform fewer rows at a time, or set output='features'.",
+        )
+
+        def write(maps: np.ndarray, row: int, _: int, triangle: np.ndarray) -> None:
+            maps[row] = full_map(triangle)
+
+        return self._column(request, sequences, write, (0, 0))

@@ -9,15 +9,16 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_esm._base import SequenceTransformer, column_of, distinct
+from sklearn_esm._available_memory import check_fits
+from sklearn_esm._base import SequenceTransformer, distinct
 from sklearn_esm._checkpoints._architecture import Architecture
 from sklearn_esm._checkpoints._locate import model_label
-from sklearn_esm._execution._outputs import PooledStates
+from sklearn_esm._execution._outputs import pooled_states
 from sklearn_esm._execution._pieces import Item
 from sklearn_esm._execution._request import Request
 from sklearn_esm._execution._results import results_of
-from sklearn_esm._parameters import resolve_layers, resolve_poolings
-from sklearn_esm._pooling import Pooling, pooled_names, pooled_width, pooling_name
+from sklearn_esm._parameters import check_can_be_kept, resolve_layers, resolve_poolings
+from sklearn_esm._pooling import Pooling, pooled_names, pooled_width
 
 
 class ESMEmbeddingTransformer(SequenceTransformer):
@@ -232,11 +233,8 @@ class ESMEmbeddingTransformer(SequenceTransformer):
         ValueError
             If a sequence is invalid, or the weights have changed since ``fit``.
         """
-        check_is_fitted(self)
-        sequences = self._checked(X, self._accepted)
-        identity = self._identify_fitted()
-        sequences = self._accepted(sequences, identity.architecture)
-        output = self._output(self.layers_, self._poolings, identity.architecture)
+        identity, sequences = self._identified(X)
+        output = pooled_states(self.layers_, self._poolings, identity.architecture.width)
         request = self._request(identity, output)
         if not self._poolings:
             return self._residues(request, sequences)
@@ -286,12 +284,7 @@ class ESMEmbeddingTransformer(SequenceTransformer):
             sequences: list[str | None], architecture: Architecture
         ) -> tuple[list[int], list[Pooling], list[str]]:
             chosen = resolve_poolings(self.pooling if poolings is None else poolings, architecture)
-            if self.cache is None or not chosen or not all(isinstance(p, str) for p in chosen):
-                raise ValueError(
-                    "precompute must have a cache and poolings given by name; got "
-                    f"cache={self.cache!r} and poolings {[pooling_name(p) for p in chosen]}. Set "
-                    "cache='memory' and poolings such as ['mean', 'max']."
-                )
+            check_can_be_kept(chosen, self.cache)
             numbers = resolve_layers(layers, architecture.layers)
             return numbers, chosen, distinct(self._accepted(sequences, architecture))
 
@@ -299,11 +292,10 @@ class ESMEmbeddingTransformer(SequenceTransformer):
         identity = self._identify()
         architecture = identity.architecture
         chosen_layers, chosen_poolings, sequences = resolve(given, architecture)
-        if sequences:
-            output = self._output(chosen_layers, chosen_poolings, architecture)
-            items = [Item(sequence) for sequence in sequences]
-            for _ in results_of(self._request(identity, output), items, self._source()):
-                pass  # results are stored in the cache
+        output = pooled_states(chosen_layers, chosen_poolings, architecture.width)
+        items = [Item(sequence) for sequence in sequences]
+        for _ in results_of(self._request(identity, output), items, self._source()):
+            pass  # results are stored in the cache
         return self
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
@@ -337,19 +329,18 @@ class ESMEmbeddingTransformer(SequenceTransformer):
         width = sum(pooled_width(pooling, architecture.width) for pooling in poolings)
         return layers, poolings, width * len(layers) if poolings else 1
 
-    def _output(
-        self, layers: Sequence[int], poolings: Sequence[Pooling], architecture: Architecture
-    ) -> PooledStates:
-        widths = tuple(pooled_width(pooling, architecture.width) for pooling in poolings)
-        return PooledStates(tuple(layers), tuple(poolings), widths)
-
     def _residues(self, request: Request, sequences: list[str | None]) -> np.ndarray:
-        distinct_sequences = distinct(sequences)
-        states = {}
-        items = [Item(sequence) for sequence in distinct_sequences]
-        found = self._arrays(request, items, cached=False)
-        for sequence in reversed(distinct_sequences):
-            layers = found.pop()  # freed as soon as they are copied
-            states[sequence] = np.concatenate(layers, axis=1)  # (residues, layers x width)
-        nothing = np.empty((0, len(self.layers_) * self.embedding_dim_), dtype=np.float32)
-        return column_of(nothing if sequence is None else states[sequence] for sequence in sequences)
+        """Return an array ``(residues, layers x width)`` of each sequence; missing ones have none."""
+        width = self.embedding_dim_
+        features = len(self.layers_) * width
+        check_fits(
+            4 * features * sum(len(sequence or "") for sequence in sequences),
+            "Transform fewer rows at a time, choose fewer layers, or set a pooling.",
+        )
+
+        def write(states: np.ndarray, row: int, layer: int, residues: np.ndarray) -> None:
+            if states[row] is None:
+                states[row] = np.empty((len(residues), features), dtype=np.float32)
+            states[row][:, layer * width : (layer + 1) * width] = residues
+
+        return self._column(request, sequences, write, (0, features), cached=False)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_esm._base import SequenceTransformer, distinct, rows_of
+from sklearn_esm._base import SequenceTransformer, distinct
 from sklearn_esm._checkpoints._architecture import Architecture
 from sklearn_esm._checkpoints._fingerprint import Identity
 from sklearn_esm._checkpoints._locate import model_label
 from sklearn_esm._execution._outputs import LogProbabilities
 from sklearn_esm._execution._pieces import Item
+from sklearn_esm._execution._results import results_of
 from sklearn_esm._likelihood_scores import (
     OF_SEQUENCES,
     OF_VARIANTS,
@@ -25,7 +27,7 @@ from sklearn_esm._likelihood_scores import (
     resolve_methods,
     varying_positions,
 )
-from sklearn_esm._sequences import SequenceError, clean_sequences, scored_positions
+from sklearn_esm._sequences import SequenceError, clean_sequences, scored_length, scored_positions
 
 
 class ESMLikelihoodTransformer(SequenceTransformer):
@@ -227,14 +229,15 @@ class ESMLikelihoodTransformer(SequenceTransformer):
         ValueError
             If a sequence is invalid, or the weights have changed since ``fit``.
         """
-        check_is_fitted(self)
-        sequences = self._checked(X, self._accepted)
-        identity = self._identify_fitted()
-        sequences = self._accepted(sequences, identity.architecture)
+        identity, sequences = self._identified(X)
         self._check(sequences, self.methods_, self.reference_)
         texts = distinct(sequences)
-        scores = self._scores(identity, texts)  # (distinct sequences,) each
-        return rows_of(sequences, texts, np.stack([scores[method] for method in self.methods_], axis=1))
+        columns = self._scores(identity, texts)
+        scores = np.full((len(texts) + 1, len(self.methods_)), np.nan)  # the last row for missing ones
+        for number, method in enumerate(self.methods_):
+            scores[:-1, number] = columns[method]
+        row_of = {text: row for row, text in enumerate(texts)}
+        return scores[[-1 if sequence is None else row_of[sequence] for sequence in sequences]]
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """Return names such as ``esm2_t6_8M_UR50D_pseudo-perplexity``.
@@ -291,7 +294,7 @@ class ESMLikelihoodTransformer(SequenceTransformer):
         if wanted & {"pseudo-log-likelihood", "pseudo-perplexity"}:
             longest = self._longest(identity)
             sums = self._sums(identity, [masked_items(sequence, longest) for sequence in sequences])
-            residues = np.array([len(scored_positions(sequence)) for sequence in sequences])
+            residues = np.array([scored_length(sequence) for sequence in sequences])
             scores["pseudo-log-likelihood"] = sums
             scores["pseudo-perplexity"] = np.exp(-sums / residues)
         for method in OF_VARIANTS:
@@ -304,8 +307,12 @@ class ESMLikelihoodTransformer(SequenceTransformer):
         """Return the sum of all log-probabilities of each sequence, ``(sequences,)`` float64."""
         request = self._request(identity, LogProbabilities(identity.architecture.layers, False))
         items = [item for some in items_of for item in some]
-        found = iter(self._arrays(request, items, cached=True))
-        return np.array([sum(next(found)[0].sum(dtype=np.float64) for _ in some) for some in items_of])
+        sums = np.empty(len(items))  # of each item
+        for result in results_of(request, items, self._source()):
+            for number, array in zip(result.rows, result.values, strict=True):
+                sums[number] = array.sum(dtype=np.float64)
+        of_items = iter(sums.tolist())
+        return np.array([sum(islice(of_items, len(some))) for some in items_of], dtype=np.float64)
 
     def _tables(
         self, identity: Identity, sequences: list[str], reference: str, method: str
@@ -315,10 +322,14 @@ class ESMLikelihoodTransformer(SequenceTransformer):
         request = self._request(identity, LogProbabilities(identity.architecture.layers, True))
         if method == "masked-marginals":
             items = [Item(reference, (position,)) for position in varying]
-            found = self._arrays(request, items, cached=True)
-            return {position: arrays[0] for position, arrays in zip(varying, found, strict=True)}
+            return {
+                varying[number]: array
+                for result in results_of(request, items, self._source())
+                for number, array in zip(result.rows, result.values, strict=True)
+            }
         if not varying:
             return {}
-        ((array,),) = self._arrays(request, [Item(reference)], cached=True)
+        (result,) = results_of(request, [Item(reference)], self._source())
         positions = scored_positions(reference)
-        return dict(zip(positions, array.reshape(len(positions), -1), strict=True))
+        table = result.values[0].reshape(len(positions), -1)  # (positions, 25)
+        return dict(zip(positions, table, strict=True))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ METHODS = (*OF_SEQUENCES, *OF_VARIANTS)
 
 # residues read for one cache entry, which is also what a kill may lose
 _ENTRY_RESIDUES = 4096
+_VARIANTS = 1024  # compared with the reference at a time
 
 
 def resolve_methods(method: Any, reference: str | None) -> list[str]:
@@ -102,9 +103,8 @@ def _shown(residue: str) -> str:
 def varying_positions(sequences: Sequence[str], reference: str) -> list[int]:
     """Return the indices where any sequence differs from the reference, counted from 0."""
     differs = np.zeros(len(reference), dtype=bool)  # (residues,)
-    wild = residue_codes(reference)  # (residues,)
-    for sequence in sequences:
-        differs |= residue_codes(sequence) != wild
+    for _, _, positions, _ in _substitutions(sequences, reference):
+        differs[positions] = True
     return np.flatnonzero(differs).tolist()
 
 
@@ -132,10 +132,36 @@ def marginals(sequences: Sequence[str], reference: str, tables: Mapping[int, np.
     [0.0, 0.041]
     """
     scores = np.zeros(len(sequences))
-    wild = residue_codes(reference)
-    for number, sequence in enumerate(sequences):
-        codes = residue_codes(sequence)  # (residues,)
-        for position in np.flatnonzero(codes != wild).tolist():
-            table = tables[position].astype(np.float64)
-            scores[number] += table[codes[position]] - table[wild[position]]
+    wild = residue_codes(reference)  # (residues,)
+    varying = sorted(tables)
+    # (residues,), the row in the stacked tables; out of bounds for positions without a table
+    row_of = np.full(len(reference), len(varying))
+    row_of[varying] = np.arange(len(varying))
+    stacked = np.array([tables[position] for position in varying], dtype=np.float64)  # (varying, 25)
+    for some, rows, positions, codes in _substitutions(sequences, reference):
+        tables_of = row_of[positions]  # (substitutions,)
+        changes = stacked[tables_of, codes] - stacked[tables_of, wild[positions]]  # (substitutions,)
+        scores[some] = np.bincount(rows, changes, minlength=len(scores[some]))
     return scores
+
+
+def _substitutions(
+    sequences: Sequence[str], reference: str
+) -> Iterator[tuple[slice, np.ndarray, np.ndarray, np.ndarray]]:
+    """Yield the substitutions of some variants at a time, sorted by variant and position.
+
+    Yields
+    ------
+    some : slice
+        The variants.
+    rows, positions, codes : ndarray of shape (substitutions,)
+        The variant of each substitution, counted from the first of ``some``; its position; and the
+        code of the new residue.
+    """
+    wild = residue_codes(reference)  # (residues,)
+    for first in range(0, len(sequences), _VARIANTS):
+        some = slice(first, min(first + _VARIANTS, len(sequences)))
+        codes = residue_codes("".join(sequences[some])).reshape(-1, len(wild))  # (variants, residues)
+        rows, positions = np.nonzero(codes != wild)
+        if len(rows):
+            yield some, rows, positions, codes[rows, positions]

@@ -196,5 +196,15 @@ def resolve_poolings(
     return given
 
 
+def check_can_be_kept(poolings: Sequence[Pooling], cache: str | os.PathLike[str] | None) -> None:
+    """Raise ValueError if pooled vectors cannot be kept in a cache."""
+    if cache is None or not poolings or not all(isinstance(pooling, str) for pooling in poolings):
+        raise ValueError(
+            "precompute must have a cache and poolings given by name; got "
+            f"cache={cache!r} and poolings {[pooling_name(pooling) for pooling in poolings]}. Set "
+            "cache='memory' and poolings such as ['mean', 'max']."
+        )
+
+
 def _is_int(value: object) -> bool:
     return isinstance(value, numbers.Integral) and not isinstance(value, (bool, np.bool_))

@@ -23,6 +23,7 @@ _CODES = np.full(256, len(RESIDUES), dtype=np.int64)
 _CODES[np.frombuffer(RESIDUES.encode(), dtype=np.uint8)] = np.arange(len(RESIDUES))
 _REPLACEMENTS = {"unknown": "X", "mask": MASK, "drop": ""}
 _RESIDUE_BYTES = RESIDUES.encode()
+_BLOCK = 1024  # rows that are checked together
 # starts with the plain character set, so that the regex engine skips residues quickly
 _INVALID = re.compile(
     rf"[^{RESIDUES}{RESIDUES.lower()}](?:(?<=<)(?i:mask|cls|eos|pad|unk|sep|null_\d+)>)?", re.ASCII
@@ -67,7 +68,9 @@ class SequenceError(ValueError):
         return f"{self._noun} {self.row} {self.problem}"
 
 
-def clean_sequences(X: Any, *, invalid: str, missing: str) -> list[str | None]:
+def clean_sequences(
+    X: Any, *, invalid: str, missing: str, allow_empty: bool = False
+) -> list[str | None]:
     """Return one clean string per row of ``X``.
 
     Parameters
@@ -83,6 +86,9 @@ def clean_sequences(X: Any, *, invalid: str, missing: str) -> list[str | None]:
         How to handle rows without a sequence, or with none left after dropping: raise an error, or
         return None.
 
+    allow_empty : bool, default=False
+        Whether ``X`` may have no rows.
+
     Returns
     -------
     list of str or None
@@ -91,7 +97,7 @@ def clean_sequences(X: Any, *, invalid: str, missing: str) -> list[str | None]:
     Raises
     ------
     ValueError
-        If a policy is unknown.
+        If a policy is unknown, or if ``X`` has no rows and must have some.
     SequenceError
         If a row is invalid.
     TypeError
@@ -99,12 +105,27 @@ def clean_sequences(X: Any, *, invalid: str, missing: str) -> list[str | None]:
     """
     check_one_of("invalid", invalid, get_args(Invalid))
     check_one_of("missing", missing, get_args(Missing))
-    return [_clean(item, row, invalid, missing) for row, item in enumerate(items_of(X))]
+    items = items_of(X, allow_empty=allow_empty)
+    clean: list[str | None] = []
+    for first in range(0, len(items), _BLOCK):
+        block = items[first : first + _BLOCK]
+        if _all_clean(block):
+            clean += block
+        else:
+            clean += [_clean(item, row, invalid, missing) for row, item in enumerate(block, first)]
+    return clean
 
 
-def scored_positions(sequence: str) -> list[int]:
+def scored_positions(sequence: str) -> Sequence[int]:
     """Return the indices of all residues except ``MASK``, counted from 0."""
+    if MASK not in sequence:
+        return range(len(sequence))
     return [position for position, residue in enumerate(sequence) if residue != MASK]
+
+
+def scored_length(sequence: str) -> int:
+    """Return the number of residues except ``MASK``."""
+    return len(sequence) - sequence.count(MASK)
 
 
 def residue_codes(sequence: str) -> np.ndarray:
@@ -134,6 +155,15 @@ def listed(choices: Sequence[str]) -> str:
     """
     *first, last = map(repr, choices)
     return f"{', '.join(first)} or {last}"
+
+
+def _all_clean(items: list[Any]) -> bool:
+    """Return whether all items are clean sequences as they are, checked together for speed."""
+    if set(map(type, items)) != {str} or not all(items):
+        return False
+    joined = "".join(items)
+    # no missing value that became text consists of these capitals only, and no mutation does
+    return joined.isascii() and not joined.encode().translate(None, _RESIDUE_BYTES)
 
 
 def _clean(item: Any, row: int, invalid: str, missing: str) -> str | None:

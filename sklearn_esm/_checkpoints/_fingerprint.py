@@ -6,6 +6,7 @@ and a small note on disk gives it to workers and later processes.
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -67,6 +68,23 @@ class Identity:
         return Path(self.state.path)
 
 
+@dataclass(frozen=True)
+class Watch:
+    """The files of a checkpoint, given by the names under which they were found, and their states.
+
+    The names are not resolved, so that a link that is changed is noticed.
+    """
+
+    files: tuple[tuple[str, tuple[int, int, int, int, int]], ...]
+
+    def is_unchanged(self) -> bool:
+        """Return whether the files are what they were, at the cost of a system call for each."""
+        try:
+            return all(_status(path) == status for path, status in self.files)
+        except OSError:
+            return False
+
+
 _known: dict[CheckpointState, Identity] = {}
 _lock = fork_safe_lock()
 
@@ -88,6 +106,33 @@ def identify(path: Path) -> Identity:
     if known is not None:
         return known
     return call_in_background(partial(_identify, path))
+
+
+def watch(path: Path, identity: Identity) -> Watch | None:
+    """Return a watch over the files of a checkpoint that was identified.
+
+    Returns
+    -------
+    Watch or None
+        None if a file was modified less than two seconds before it was identified, because it could
+        change without a new state, or if the files have changed since.
+    """
+    if identity.state not in _known:
+        return None
+    found = find_files(path).all
+    names = found if path.is_dir() else [path, *found[1:]]
+    states = [state[1:] for state in identity.state.files]
+    if path.is_dir():
+        names, states = [*names, path], [*states, _status(path)]  # a file may be added or removed
+    watch = Watch(tuple(zip(map(str, names), states, strict=False)))
+    # compared after that, because the status of a folder is newer than the identity
+    return watch if _state(path) == identity.state else None
+
+
+def _status(path: str | Path) -> tuple[int, int, int, int, int]:
+    """Return what a `FileState` has beside the path."""
+    status = os.stat(path)
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_dev, status.st_ino
 
 
 def _identify(path: Path, stop: Stop) -> Identity:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
@@ -16,8 +17,8 @@ import numpy as np
 from sklearn_esm._checkpoints._contact_regression import ContactRegression
 from sklearn_esm._contact_features import FEATURES, contact_features, upper_triangle
 from sklearn_esm._execution._pieces import Item, Piece
-from sklearn_esm._pooling import Pooling, pool, pool_by_function, residue_states
-from sklearn_esm._sequences import MASK, RESIDUES, residue_codes, scored_positions, shorten
+from sklearn_esm._pooling import Pooling, pool, pool_by_function, pooled_width, residue_states
+from sklearn_esm._sequences import MASK, RESIDUES, residue_codes, scored_length, shorten
 
 if TYPE_CHECKING:
     from sklearn_esm._engine import PackedModel
@@ -86,7 +87,7 @@ class PooledStates:
     widths: tuple[int, ...]  # how many numbers each pooling returns
     several_per_pass = True
 
-    @property
+    @cached_property  # read for each sequence
     def names(self) -> tuple[CacheName | None, ...]:
         """Layer and pooling; None for a function, because its name does not say what it computes."""
         if not self.poolings:
@@ -152,6 +153,12 @@ class PooledStates:
         return result._replace(values=pooled)
 
 
+def pooled_states(layers: Sequence[int], poolings: Sequence[Pooling], width: int) -> PooledStates:
+    """Return the output of a model of some width."""
+    widths = tuple(pooled_width(pooling, width) for pooling in poolings)
+    return PooledStates(tuple(layers), tuple(poolings), widths)
+
+
 @dataclass(frozen=True)
 class LogProbabilities:
     """Log-probabilities at positions of a sequence, of its own residues or of every residue.
@@ -172,7 +179,7 @@ class LogProbabilities:
 
     def sizes(self, item: Item) -> Sequence[int]:
         """Return the number of positions, or 25 times that."""
-        positions = len(item.masked or scored_positions(item.sequence))
+        positions = len(item.masked) or scored_length(item.sequence)
         return (positions * (len(RESIDUES) if self.every_residue else 1),)
 
     def run(self, model: PackedModel, pieces: list[Piece], parts: Parts) -> list[Result]:
@@ -186,8 +193,7 @@ class LogProbabilities:
         results = []
         for piece, some, table in zip(pieces, positions, np.split(tables, ends[:-1]), strict=True):
             if not self.every_residue:
-                own = "".join(piece.item.sequence[piece.offset + position] for position in some)
-                table = table[np.arange(len(some)), residue_codes(own)]  # (positions,)
+                table = table[np.arange(len(some)), _own_codes(piece, some)]  # (positions,)
             parts.setdefault(piece.row, []).append(table)
             if piece.is_last:
                 column = np.concatenate(parts.pop(piece.row)).reshape(-1)
@@ -259,12 +265,23 @@ def _joined(piece: Piece, layer: int, states: np.ndarray, parts: Parts) -> np.nd
     return whole
 
 
-def _scored(piece: Piece) -> list[int]:
+def _scored(piece: Piece) -> Sequence[int]:
     """Return the positions, counted in the piece, for which it gives log-probabilities."""
     if piece.masked is not None:
         return [piece.masked - piece.offset]
-    kept = (position - piece.offset for position in piece.keep)
+    kept = range(piece.keep.start - piece.offset, piece.keep.stop - piece.offset)
+    if MASK not in piece.residues:
+        return kept
     return [position for position in kept if piece.residues[position] != MASK]
+
+
+def _own_codes(piece: Piece, positions: Sequence[int]) -> np.ndarray:
+    """Return the codes of the sequence's residues at positions of a piece, ``(positions,)``."""
+    if not len(positions):
+        return np.empty(0, dtype=np.int64)
+    first, last = piece.offset + positions[0], piece.offset + positions[-1]
+    codes = residue_codes(piece.item.sequence[first : last + 1])
+    return codes if len(codes) == len(positions) else codes[np.array(positions) - positions[0]]
 
 
 def _check_states(pieces: list[Piece], layer: int, states: np.ndarray) -> None:

@@ -129,7 +129,9 @@ def plan_batches(
         batch_tokens = min(batch_tokens, max(_SMALLEST_BATCH, sum(read) // (4 * at_a_time)))
     batches: list[list[int]] = []
     left = 0
-    for row in sorted(range(len(items)), key=lambda row: -len(items[row].sequence)):
+    lengths = [len(item.sequence) for item in items]
+    # reverse keeps the order of equally long ones
+    for row in sorted(range(len(items)), key=lengths.__getitem__, reverse=True):
         if not batches or tokens[row] > left:
             batches.append([])
             left = batch_tokens

@@ -35,44 +35,31 @@ class Source(NamedTuple):
     verbose: bool | Progress
 
 
-def filled_matrix(
-    request: Request, items: Sequence[Item], widths: Sequence[int], source: Source
-) -> np.ndarray:
-    """Return the columns of distinct items side by side, ``(items, sum of widths)`` float32."""
-    ends = np.cumsum(widths)  # (columns,)
-    matrix = np.empty((len(items), ends[-1]), dtype=np.float32)
-    filled = np.zeros((len(items), len(widths)), dtype=bool)
-    for result in results_of(request, items, source):
-        columns = slice(ends[result.column] - widths[result.column], ends[result.column])
-        for row, vector in zip(result.rows, result.values, strict=True):
-            matrix[row, columns] = vector
-            filled[row, result.column] = True
-    _check_complete(bool(filled.all()))
-    return matrix
-
-
-def arrays_of(request: Request, items: Sequence[Item], source: Source) -> list[list[np.ndarray]]:
-    """Return every column of distinct items, an array of any shape for each."""
-    nothing = np.empty(0, dtype=np.float32)
-    arrays = [[nothing] * len(request.output.names) for _ in items]
-    for result in results_of(request, items, source):
-        for row, array in zip(result.rows, result.values, strict=True):
-            arrays[row][result.column] = array
-    _check_complete(all(array is not nothing for row in arrays for array in row))
-    return arrays
-
-
 def results_of(request: Request, items: Sequence[Item], source: Source) -> Iterator[Result]:
     """Yield every column of distinct items once, whether cached or computed.
 
     The user's pooling functions are called in the thread that iterates, which holds no claim or lock.
+
+    Raises
+    ------
+    RuntimeError
+        If a column of an item has no result, which would leave a row of the output unset.
     """
+    if not items:
+        return
     if source.cache == "memory":
         _warn_if_forgotten(request, items)
     workers = Workers(source.n_jobs)
     produce = partial(_results, request, items, source, workers)
+    arrived = [bytearray(len(items)) for _ in request.output.names]  # a byte for each item and column
     for results in iterate_in_background(produce):
-        yield from results if workers.use_joblib else map(request.output.apply_functions, results)
+        for result in results if workers.use_joblib else map(request.output.apply_functions, results):
+            yield result
+            column = arrived[result.column]
+            for row in result.rows:
+                column[row] = 1
+    if any(0 in column for column in arrived):
+        raise RuntimeError("Some sequences have no result. Please report this bug of sklearn-esm.")
 
 
 def _warn_if_forgotten(request: Request, items: Sequence[Item]) -> None:
@@ -88,11 +75,6 @@ def _warn_if_forgotten(request: Request, items: Sequence[Item]) -> None:
     # the first number is an upper bound, and costs little
     if len(items) * needed(Item("A" * longest, tuple(masked))) > MEMORY_CACHE.max_bytes:
         warn_if_forgotten(sum(map(needed, items)))
-
-
-def _check_complete(complete: bool) -> None:
-    if not complete:
-        raise RuntimeError("Some sequences have no result. Please report this bug of sklearn-esm.")
 
 
 def _results(

@@ -13,14 +13,12 @@ from joblib import effective_n_jobs
 from sklearn.utils.parallel import Parallel, delayed
 
 from sklearn_esm._background import Stop
-from sklearn_esm._checkpoints._fingerprint import Identity
 from sklearn_esm._checkpoints._hub import downloads_stopped_by
-from sklearn_esm._checkpoints._identity import identify_weights
-from sklearn_esm._execution._models import loaded_model, resolve_device
 from sklearn_esm._execution._outputs import Parts, Result
 from sklearn_esm._execution._passes import run_in_passes
 from sklearn_esm._execution._pieces import Batch, cut
 from sklearn_esm._execution._request import Request
+from sklearn_esm._execution._requested_model import RequestedModel
 from sklearn_esm._execution._threads import (
     batches_at_a_time,
     run_alone,
@@ -76,7 +74,7 @@ class Workers:
     ) -> Iterator[tuple[Batch, list[Result]]]:
         """Yield each batch with its results when it is done."""
         if self._parallel is None:
-            run = partial(_run_here, request, stop)
+            run = partial(_run_here, RequestedModel(request), stop)
             count = self.batches_at_a_time(request)
             yield from run_side_by_side(run, batches, count, self._threads, stop)
             return
@@ -117,10 +115,10 @@ def _inside_dask() -> bool:
     return True
 
 
-def run_batch(request: Request, batch: Batch) -> list[Result]:
+def run_batch(requested: RequestedModel, batch: Batch) -> list[Result]:
     """Run a batch through the model; pooling functions are left to `Output.apply_functions`."""
-    identity = _requested_checkpoint(request)
-    model = loaded_model(identity, resolve_device(request.device, request.dtype), request.dtype)
+    request = requested.request
+    model = requested.load()
     parts: Parts = {}
     try:
         with take_cores():
@@ -134,35 +132,18 @@ def run_batch(request: Request, batch: Batch) -> list[Result]:
         raise ValueError(
             f"{error} are not finite in {request.dtype}. {_REMEDIES[request.dtype]}"
         ) from error
-    # checked again, because a file that is overwritten while it is mapped changes the weights
-    _requested_checkpoint(request)
+    # a file that is overwritten while it is mapped changes the weights
+    requested.check()
     return results
 
 
-def _run_here(request: Request, stop: Stop, batch: Batch) -> list[Result]:
+def _run_here(requested: RequestedModel, stop: Stop, batch: Batch) -> list[Result]:
     from sklearn_esm._engine import stopped_by
 
     with stopped_by(stop.check), downloads_stopped_by(stop.check):
-        return run_batch(request, batch)
+        return run_batch(requested, batch)
 
 
 def _run_in_worker(request: Request, batch: Batch) -> list[Result]:
-    results = run_alone(partial(run_batch, request), batch)
+    results = run_alone(partial(run_batch, RequestedModel(request)), batch)
     return [request.output.apply_functions(result) for result in results]
-
-
-def _requested_checkpoint(request: Request) -> Identity:
-    """Return the identity of the request's checkpoint, which is downloaded if needed.
-
-    Raises
-    ------
-    ValueError
-        If its weights are not those that the request was made for. They must not be cached for it.
-    """
-    fingerprint, identity = identify_weights(request.model_name)
-    if fingerprint != request.fingerprint:
-        raise ValueError(
-            f"The weights at {identity.path} must be those with which this run began; got others. Fit "
-            "again, or restore the file. On several machines, give each the same file."
-        )
-    return identity

@@ -231,9 +231,9 @@ def test_workers_get_the_commit(commit, monkeypatch):
     names = []
     run_batch = _workers.run_batch
 
-    def watched(request, batch):
-        names.append(request.model_name)
-        return run_batch(request, batch)
+    def watched(requested, batch):
+        names.append(requested.request.model_name)
+        return run_batch(requested, batch)
 
     monkeypatch.setattr(_workers, "run_batch", watched)
     embed().fit_transform(SEQUENCES)

@@ -5,7 +5,7 @@ import pytest
 from fair_esm_oracle import FAMILIES, fair_esm_log_probability, residues_of
 from numpy.testing import assert_allclose, assert_array_equal
 
-from sklearn_esm import ESMLikelihoodTransformer
+from sklearn_esm import ESMLikelihoodTransformer, _likelihood_scores
 from sklearn_esm._checkpoints._reader import read_checkpoint
 from sklearn_esm._engine import PackedModel
 from sklearn_esm._engine._tokens import mask_token
@@ -59,6 +59,19 @@ def test_substitutions_equal_fair_esm_by_hand(checkpoints, family, method):
     expected = expected_scores(checkpoints[family], methods=[method])
     # a difference of two numbers of this size, each exact to seven digits
     assert_allclose(actual, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("at_a_time", [1, 4, len(VARIANTS)])
+def test_it_does_not_matter_how_many_variants_are_compared_at_a_time(checkpoint, at_a_time, monkeypatch):
+    expected = score(checkpoint)
+    monkeypatch.setattr(_likelihood_scores, "_VARIANTS", at_a_time)
+    assert_array_equal(score(checkpoint), expected)
+
+
+def test_a_position_without_a_table_is_an_error():
+    table = np.log(np.linspace(0.1, 0.2, 25))
+    with pytest.raises(IndexError):
+        _likelihood_scores.marginals(["CA"], "MA", {1: table})
 
 
 @pytest.mark.parametrize("method", MARGINALS)

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from fair_esm_oracle import FAMILIES, LAYERS, assert_faithful, save_random_checkpoint
+from fair_esm_oracle import FAMILIES, LAYERS, WIDTH, assert_faithful, save_random_checkpoint
 from joblib import parallel_config
 from numpy.testing import assert_array_equal
 
-from sklearn_esm import ESMEmbeddingTransformer
+from sklearn_esm import ESMEmbeddingTransformer, _engine, _pooling
 from sklearn_esm._cache import MEMORY_CACHE
 
 SEQUENCES = [
@@ -187,6 +187,36 @@ def test_an_overflow_of_float16_names_the_sequence_and_the_way_out(immense, pool
         "The states of MKTAYIAKQRQISFVKS... (37 residues) at layer 1 are not finite in float16. "
         "Set dtype='bfloat16' or 'float32', which have a larger range."
     )
+
+
+@pytest.mark.parametrize("bad", [np.inf, -np.inf, np.nan])
+@pytest.mark.parametrize("token", [0, 3, -1])
+@pytest.mark.parametrize("pooling", _pooling.POOLINGS)
+def test_a_state_that_is_not_finite_is_an_error_for_every_pooling(
+    checkpoint, bad, token, pooling, monkeypatch
+):
+    # a maximum hides -inf, and poolings over residues hide BOS and EOS
+    hidden_states = _engine.hidden_states
+
+    def damaged(*arguments):
+        for layer, first, states in hidden_states(*arguments):
+            states[-1, token, 1] = bad
+            yield layer, first, states
+
+    monkeypatch.setattr(_engine, "hidden_states", damaged)
+    with pytest.raises(ValueError, match=r"^The states of MKT \(3 residues\) at layer 3 are not finite"):
+        embed(checkpoint.path, ["MKT"], pooling=pooling)
+
+
+@pytest.mark.parametrize("pooling", ["max", "mean"])
+def test_finite_states_with_an_immense_sum_are_no_error(checkpoint, pooling, monkeypatch):
+    largest = np.finfo(np.float32).max
+
+    def hidden_states(model, sequences, layers):
+        yield 3, 0, np.full((1, 5, WIDTH), largest, dtype=np.float32)
+
+    monkeypatch.setattr(_engine, "hidden_states", hidden_states)
+    assert_array_equal(embed(checkpoint.path, ["MKT"], pooling=pooling), np.full((1, WIDTH), largest))
 
 
 def test_what_overflows_is_not_cached(immense):

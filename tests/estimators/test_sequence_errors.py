@@ -3,6 +3,7 @@
 import pickle
 import re
 
+import numpy as np
 import pytest
 from three_estimators import REFERENCE
 
@@ -88,3 +89,36 @@ def test_the_error_of_a_row_comes_back_from_another_process():
     error = pickle.loads(pickle.dumps(SequenceError(7, "is missing: found None.")))
     assert (error.row, error.problem) == (7, "is missing: found None.")
     assert str(error) == "Sequence 7 is missing: found None."
+
+
+# A fast check of many rows at once
+
+
+@pytest.mark.parametrize(
+    ("item", "message"),
+    [
+        ("MK*T", "Sequence 1500 (MK*T) has '*' at position 3"),
+        ("MKJ", "Sequence 1500 (MKJ) has 'J' at position 3"),
+        ("M#", "Sequence 1500 (M#) has '#' at position 2"),
+        ("Q2A", "Sequence 1500 (Q2A) looks like a mutation"),
+        ("", "Sequence 1500 is missing: found ''."),
+        (None, "Sequence 1500 is missing: found None."),
+        ("NaN", "Sequence 1500 is the text 'NaN'"),
+        ("MK\N{LATIN CAPITAL LETTER A WITH DIAERESIS}", "Sequence 1500 (MKÄ) has 'Ä' at position 3"),
+        (["M", "K"], "Row 1500 must be one sequence; got a list of 2 items"),
+    ],
+    ids=repr,
+)
+def test_a_row_among_thousands_is_named(item, message):
+    with pytest.raises(SequenceError, match=f"^{re.escape(message)}") as error:
+        clean(["MKT"] * 1500 + [item] + ["MKT"] * 1500)
+    assert error.value.row == 1500
+
+
+def test_rows_among_thousands_are_cleaned():
+    unusual = {5: " mkt\n", 1023: "MK-T", 1024: None, 2047: np.str_("GIG"), 2999: "<mask>A"}
+    given = [unusual.get(row, f"A{'CDEFG'[row % 5]}") for row in range(3000)]
+    cleaned = {5: "MKT", 1023: "MKXT", 1024: None, 2047: "GIG", 2999: "#A"}
+    actual = clean(given, invalid="unknown", missing="nan")
+    assert actual == [cleaned.get(row, given[row]) for row in range(3000)]
+    assert {type(sequence) for sequence in actual} == {str, type(None)}

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from fair_esm_oracle import assert_faithful, fair_esm_residues, save_random_checkpoint
 
-from sklearn_esm import ESMEmbeddingTransformer
+from sklearn_esm import ESMEmbeddingTransformer, _engine
 from sklearn_esm._cache import Key, open_cache
 from sklearn_esm._checkpoints._fingerprint import identify
-from sklearn_esm._execution import _results
+from sklearn_esm._execution import _requested_model, _results
 
 SEQUENCES = ["MKTAYIAKQRQISFVKSHFSRQ", "GIGKFLHSAKKFGKAFVGEIMNS", "DRVYIHPF"]
 LONG_AGO = 1_000_000_000  # seconds since 1970
@@ -124,3 +124,81 @@ def test_a_checkpoint_copied_over_itself_changes_nothing(two, tmp_path):
     embed = ESMEmbeddingTransformer(path, cache=None).fit(SEQUENCES)
     shutil.copy(two[0].path, path)
     assert_faithful(embed.transform(SEQUENCES), means(two[0]))
+
+
+@pytest.fixture
+def identified(monkeypatch):
+    """The checkpoints that a run has identified: a list that grows."""
+    names = []
+    identify_weights = _requested_model.identify_weights
+
+    def identifying(name):
+        names.append(name)
+        return identify_weights(name)
+
+    monkeypatch.setattr(_requested_model, "identify_weights", identifying)
+    return names
+
+
+def save_folder(folder, seed):
+    """Save a folder of transformers that was written long ago."""
+    oracle = pytest.importorskip("hugging_face_oracle")
+    oracle.save_random_model(folder, seed=seed)
+    for file in folder.iterdir():
+        old(file)
+    return folder
+
+
+@pytest.mark.parametrize("layout", ["file", "folder"])
+def test_an_unchanged_checkpoint_is_identified_once_for_all_batches(
+    two, tmp_path, layout, identified, embedded
+):
+    model = two[0].path if layout == "file" else save_folder(tmp_path / "folder", seed=1)
+    embed = ESMEmbeddingTransformer(model, cache=None, batch_tokens=1, device="cpu").fit(SEQUENCES)
+    identified.clear()
+    embed.transform(SEQUENCES * 2)
+    assert sorted(embedded) == sorted(SEQUENCES)
+    # once each by the threads that begin at the same time
+    assert 1 <= len(identified) <= 2
+
+
+def test_a_checkpoint_rewritten_during_the_last_batch_is_noticed(two, cache, monkeypatch):
+    first, second = two
+    hidden_states = _engine.hidden_states
+
+    def running(model, sequences, layers):
+        yield from hidden_states(model, sequences, layers)
+        if sequences == [SEQUENCES[2]]:
+            first.path.write_bytes(second.path.read_bytes())
+
+    embed = ESMEmbeddingTransformer(first.path, cache=cache, batch_tokens=1).fit(SEQUENCES)
+    monkeypatch.setattr(_engine, "hidden_states", running)
+    with pytest.raises(ValueError, match=r"1\.pt must be those with which this run began"):
+        embed.transform(SEQUENCES)
+    fingerprint = embed.model_fingerprint_
+    key = Key(fingerprint, "float32", 3, "mean", 0, SEQUENCES[2])
+    with open_cache(cache, fingerprint) as opened:
+        assert opened.get([key]) == [None]
+
+
+@pytest.mark.parametrize("change", ["rewrite", "replace", "link"])
+def test_a_folder_changed_during_a_pass_fills_no_cache(tmp_path, cache, during_a_pass, change):
+    first, second = (save_folder(tmp_path / name, seed) for seed, name in enumerate(["one", "two"]))
+    link = tmp_path / "link"
+    link.symlink_to(first)
+    weights = "model.safetensors"
+
+    def happen():
+        if change == "rewrite":
+            (first / weights).write_bytes((second / weights).read_bytes())
+        elif change == "replace":
+            os.replace(second / weights, first / weights)
+        else:
+            link.unlink()
+            link.symlink_to(second)
+
+    embed = ESMEmbeddingTransformer(link, cache=cache).fit(SEQUENCES)
+    during_a_pass(happen)
+    with pytest.raises(ValueError, match="must be those with which this run began"):
+        embed.transform(SEQUENCES)
+    assert embed.cache_info().vectors == 0
