@@ -13,6 +13,7 @@ import numpy as np
 
 from sklearn_esm._background import Stop, iterate_in_background
 from sklearn_esm._cache import MEMORY_CACHE, Cache, Key, Where, open_cache, warn_if_forgotten
+from sklearn_esm._cache._interface import NoCache
 from sklearn_esm._cache._memory import vector_bytes
 from sklearn_esm._execution._claims import Claims, claimed_together, claims_on
 from sklearn_esm._execution._outputs import Result
@@ -83,7 +84,10 @@ def _results(
     """Yield what is cached, then the rest as it is computed, here or by another process."""
     with open_cache(source.cache, request.fingerprint) as cache:
         missing: list[int] = []
-        yield from _cached(request, items, range(len(items)), cache, missing)
+        if _is_cached(request, cache):
+            yield from _cached(request, items, range(len(items)), cache, missing)
+        else:
+            missing = list(range(len(items)))
         if not missing:
             return
         with _progress(request, [items[row] for row in missing], source.verbose) as advance:
@@ -93,7 +97,8 @@ def _results(
                     batches = _claimed_batches(request, items, missing, cache, claims, workers, waiting)
                     for batch, results in workers.run(request, batches, stop):
                         claims.store(
-                            _entries(request, items, results), _claim_keys(request, batch.items)
+                            _entries(request, items, results, cache),
+                            _claim_keys(request, batch.items, cache),
                         )
                         cache.traffic.add(misses=len(batch.rows))
                         advance(batch.items)
@@ -145,7 +150,7 @@ def _claimed_batches(
     )
     for batches in claimed_together(planned):
         together = [item for batch in batches for item in batch.items]
-        keys = _claim_keys(request, together)
+        keys = _claim_keys(request, together, cache)
         granted = claims.take(keys) if keys else [True] * len(together)
         # looked up again now that nobody else can start: somebody may just have finished
         present = _are_cached(request, together, cache)
@@ -162,16 +167,21 @@ def _claimed_batches(
                 yield batch
 
 
-def _claim_keys(request: Request, items: Sequence[Item]) -> list[Key]:
+def _is_cached(request: Request, cache: Cache) -> bool:
+    """Return whether results have keys; without, none is made."""
+    return None not in request.output.names and not isinstance(cache, NoCache)
+
+
+def _claim_keys(request: Request, items: Sequence[Item], cache: Cache) -> list[Key]:
     """Return the key of each item's first column, which stands for all; none if nothing is cached."""
     name = request.output.names[0]
-    if name is None or None in request.output.names:
-        return []
-    return request.keys(name, items)
+    return request.keys(name, items) if name is not None and _is_cached(request, cache) else []
 
 
 def _are_cached(request: Request, items: Sequence[Item], cache: Cache) -> list[bool]:
     """Return whether the cache has every column of each item."""
+    if not _is_cached(request, cache):
+        return [False] * len(items)
     size = request.output.lookup_size
     parts = [items[start : start + size] for start in range(0, len(items), size)]
     return [there for part in parts for there in _look_up(request, part, cache)[0]]
@@ -181,10 +191,8 @@ def _look_up(
     request: Request, items: Sequence[Item], cache: Cache
 ) -> tuple[list[bool], list[list[Any]]]:
     """Return whether every column of each item is cached, and the cached vectors of each column."""
+    complete = [True] * len(items)
     names = [name for name in request.output.names if name is not None]
-    complete = [len(names) == len(request.output.names)] * len(items)
-    if not all(complete):
-        return complete, []
     found = cache.get([key for name in names for key in request.keys(name, items)])
     columns = [found[start : start + len(items)] for start in range(0, len(found), len(items))]
     sizes = zip(*map(request.output.sizes, items), strict=True)
@@ -197,11 +205,13 @@ def _look_up(
     return complete, columns
 
 
-def _entries(request: Request, items: Sequence[Item], results: list[Result]) -> dict[Key, np.ndarray]:
+def _entries(
+    request: Request, items: Sequence[Item], results: list[Result], cache: Cache
+) -> dict[Key, np.ndarray]:
     entries: dict[Key, np.ndarray] = {}
     for result in results:
         name = request.output.names[result.column]
-        if name is not None:
+        if name is not None and not isinstance(cache, NoCache):
             keys = request.keys(name, [items[row] for row in result.rows])
             entries.update(zip(keys, result.values, strict=True))
     return entries

@@ -46,6 +46,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn_esm import ESMEmbeddingTransformer, _engine
 from sklearn_esm._checkpoints._locate import find_checkpoint
 from sklearn_esm._execution import _threads
+from sklearn_esm._execution._outputs import pooled_states
 from sklearn_esm._execution._pieces import Item, plan_batches, residues_read
 from sklearn_esm._execution._request import BATCH_TOKENS
 from sklearn_esm.datasets import load_peptides
@@ -72,7 +73,8 @@ def test_a_batch_is_little_more_than_its_sequences(checkpoint):
 def request_of(embed):
     """Return what a fitted estimator sends to workers with each batch."""
     identity = embed._identify_fitted()
-    return embed._request(identity, embed._output(embed.layers_, embed._poolings, identity.architecture))
+    output = pooled_states(embed.layers_, embed._poolings, identity.architecture.width)
+    return embed._request(identity, output)
 
 
 # Dask
