@@ -10,6 +10,7 @@ from known_vectors import FINGERPRINT, key, known, lost, missing
 from sklearn_esm import ESMEmbeddingTransformer
 from sklearn_esm._cache import _folder, open_cache
 from sklearn_esm._execution import _claims
+from sklearn_esm._execution._outputs import PooledStates
 
 SEQUENCES = ["A" * number for number in range(1, 101)]
 
@@ -155,8 +156,7 @@ def test_a_transform_claims_many_short_batches_at_once(
 
 def test_a_failure_keeps_what_was_computed(checkpoint, folder, clock, embedded, monkeypatch):
     embed = ESMEmbeddingTransformer(checkpoint.path, cache=folder, batch_tokens=1)
-    apply, calls = type(embed._output([1], ["mean"], embed._identify().architecture)), []
-    run = apply.run
+    run, calls = PooledStates.run, []
 
     def failing(*arguments):
         calls.append(1)
@@ -164,7 +164,7 @@ def test_a_failure_keeps_what_was_computed(checkpoint, folder, clock, embedded, 
             raise RuntimeError("broken")
         return run(*arguments)
 
-    monkeypatch.setattr(apply, "run", failing)
+    monkeypatch.setattr(PooledStates, "run", failing)
     with pytest.raises(RuntimeError, match="broken"):
         embed.fit_transform(SEQUENCES)
     embed.transform(SEQUENCES)
