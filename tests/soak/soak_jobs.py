@@ -153,8 +153,8 @@ def read_output(path):
             return list(file["names"].asstr()), file["embeddings"][:]
     from pyarrow import parquet
 
-    columns = parquet.read_table(path).to_pydict()
-    return columns.pop("name"), np.array(list(columns.values()), dtype=np.float32).T
+    table = parquet.read_table(path)
+    return table["name"].to_pylist(), np.array(table["embedding"].to_pylist(), dtype=np.float32)
 
 
 if __name__ == "__main__":

@@ -135,7 +135,7 @@ class Round:
     def _compare_output(self, must_exist):
         output = Path(self.job["output"])
         others = [path.name for path in output.parent.iterdir() if path != output]
-        assert all(name.endswith(".part") for name in others), others
+        assert all(name.endswith((".part", ".parts")) for name in others), others
         if output.exists() or must_exist:
             names, vectors = read_output(output)
             assert names == [str(number) for number in range(len(self.job["sequences"]))]
