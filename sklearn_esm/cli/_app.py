@@ -183,7 +183,7 @@ def embed(
         ),
     ] = None,
     dtype: Annotated[
-        Dtype, typer.Option(help="Type of the arithmetic; the output is float32.", rich_help_panel=_RUN)
+        Dtype, typer.Option(help="Type of the arithmetic.", rich_help_panel=_RUN)
     ] = "float32",
     batch_tokens: Annotated[
         int | None, typer.Option(metavar="INT", help="Tokens per forward pass.", rich_help_panel=_RUN)

@@ -94,7 +94,7 @@ class PartFiles:
             if found and int(found[1] or 1) != self._shards:
                 raise ValueError(
                     f"The folder must hold parts of {self._shards} shards of {self._name}; got {name}, "
-                    f"of {found[1] or 1}. Pass the former --shard, or another folder to -o."
+                    f"of {found[1] or 1}. Pass the former --shard or --split, or another folder to -o."
                 )
 
     def keep(self, part: list[Record], write: Callable[[Path], None]) -> bool:

@@ -133,7 +133,10 @@ def test_other_shards_of_the_same_file_are_refused(fasta, tmp_path, embedded):
     for options in ([], ["--shard", "1/3"]):
         result = embed(fasta, f"{tmp_path}/vectors/", *options)
         assert (result.exit_code, embedded, files_in(tmp_path / "vectors")) == (1, [], before)
-        assert f"shards of peptides; got {before[0]}, of 2. Pass the former --shard" in result.stderr
+        assert (
+            f"shards of peptides; got {before[0]}, of 2. Pass the former --shard or --split"
+            in result.stderr
+        )
 
 
 def test_files_with_similar_names_do_not_touch_each_other(tmp_path):
