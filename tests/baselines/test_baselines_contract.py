@@ -2,6 +2,7 @@
 
 import inspect
 import pickle
+import tracemalloc
 
 import joblib
 import numpy as np
@@ -114,6 +115,31 @@ def test_sequences_are_refused_as_by_the_other_transformers(baseline, method):
         getattr(baseline, method)(["K30R"])
     with pytest.raises(ValueError, match=r"^X must have one column; got 2 columns"):
         getattr(baseline, method)(pd.DataFrame({"a": VARIANTS, "b": VARIANTS}))
+
+
+# Memory
+
+
+@pytest.mark.parametrize(
+    ("baseline", "per_residue"),
+    [
+        (ResidueComposition(), 8 * 20 / 100),
+        (ResidueComposition(length=True, pairs=True), 8 * 421 / 100),
+        (OneHotResidues(), 8 * 20 + 10),  # and the codes of all residues
+        (OneHotResidues(sparse_output=True), 12 + 10 + 8),  # and the columns as 64-bit numbers
+    ],
+    ids=str,
+)
+def test_memory_beyond_the_output_is_bounded(baseline, per_residue):
+    sequences = [sequence[:20] * 5 for sequence in VARIANTS] * 1000  # 800,000 residues
+    baseline.fit(sequences[:1])
+    tracemalloc.start()
+    try:
+        baseline.transform(sequences)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 800_000 * (per_residue + 3) + 8e6  # the clean sequences, and one block
 
 
 # Parameters
