@@ -22,9 +22,10 @@ import numpy as np
 from scipy.stats import spearmanr
 from sklearn.linear_model import RidgeCV
 from sklearn.pipeline import make_pipeline, make_union
-from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from sklearn.preprocessing import StandardScaler
 
 from sklearn_esm import ESMEmbeddingTransformer
+from sklearn_esm.baselines import OneHotResidues
 from sklearn_esm.datasets import fetch_gfp, load_gb1
 
 parser = argparse.ArgumentParser(description="A learning curve of three kinds of features.")
@@ -73,18 +74,7 @@ print(f"{options.model}\n")
 # rows. The embedding is kept in memory: each variant passes through the model once, however many curves
 # it is in.
 
-RESIDUES = np.array(list("ACDEFGHIKLMNPQRSTVWY"))
-
-
-def letters(X):
-    return np.array([list(sequence) for sequence in X])
-
-
-def is_residue(X):
-    return (letters(X)[:, :, None] == RESIDUES).reshape(len(X), -1).astype(float)
-
-
-one_hot = FunctionTransformer(is_residue)
+one_hot = OneHotResidues(reference=variants.reference)
 embedding = make_pipeline(ESMEmbeddingTransformer(options.model), StandardScaler())
 features = {"one-hot": one_hot, "embedding": embedding, "both": make_union(one_hot, embedding)}
 
@@ -92,7 +82,9 @@ features = {"one-hot": one_hot, "embedding": embedding, "both": make_union(one_h
 # What needs no training at all: the fewer substitutions, the better. It says nothing where each variant
 # has one, as in GB1.
 
-substitutions = (letters(X[test]) != letters([variants.reference])).sum(axis=1)
+substitutions = np.array(
+    [sum(a != b for a, b in zip(one, variants.reference, strict=True)) for one in X[test]]
+)
 counted = spearmanr(-substitutions, y[test]).statistic if np.ptp(substitutions) else None
 
 # %%

@@ -16,16 +16,16 @@ import time
 from pathlib import Path
 
 import matplotlib.pyplot as plt
-import numpy as np
 from sklearn.cluster import AgglomerativeClustering
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import RocCurveDisplay, accuracy_score, roc_auc_score
 from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from sklearn.preprocessing import StandardScaler
 
 from sklearn_esm import ESMEmbeddingTransformer
+from sklearn_esm.baselines import ResidueComposition
 from sklearn_esm.datasets import load_peptides
 from sklearn_esm.display import EmbeddingDisplay
 
@@ -53,23 +53,14 @@ families = AgglomerativeClustering(
 ).fit_predict(triplets.fit_transform(sequences).toarray())
 folds = StratifiedGroupKFold(n_splits=5, shuffle=True, random_state=0)
 
-
 # %%
 # Two pipelines that differ in their first step only.
-
-RESIDUES = "ACDEFGHIKLMNPQRSTVWY"
-
-
-def composition(sequences):
-    """Share of each of the twenty residues."""
-    return np.array([[s.count(residue) / len(s) for residue in RESIDUES] for s in sequences])
-
 
 embed = ESMEmbeddingTransformer(options.model)
 contestants = {
     name: make_pipeline(features, StandardScaler(), LogisticRegression(C=0.1, max_iter=1000))
     for name, features in {
-        "composition": FunctionTransformer(composition),
+        "composition": ResidueComposition(),
         Path(options.model).stem: embed,
     }.items()
 }

@@ -24,9 +24,10 @@ from sklearn.linear_model import RidgeCV
 from sklearn.metrics import make_scorer
 from sklearn.model_selection import GroupKFold, KFold, cross_val_score
 from sklearn.pipeline import make_pipeline, make_union
-from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
+from sklearn.preprocessing import StandardScaler
 
 from sklearn_esm import ESMEmbeddingTransformer, ESMLikelihoodTransformer
+from sklearn_esm.baselines import OneHotResidues
 from sklearn_esm.datasets import fetch_beta_lactamase, load_gb1
 
 parser = argparse.ArgumentParser(description="Zero-shot and trained predictions of variant effects.")
@@ -73,10 +74,7 @@ for name, column in scores.items():
 # With measurements: what is substituted (one-hot), how the model sees the variant (embedding), and both
 # with the zero-shot score beside them, the augmented model of Hsu et al. (2022).
 
-one_hot = make_pipeline(
-    FunctionTransformer(lambda X: np.array([list(sequence) for sequence in X])),
-    OneHotEncoder(handle_unknown="ignore", drop=None, sparse_output=False),
-)
+one_hot = OneHotResidues(reference=variants.reference)
 embedding = make_pipeline(ESMEmbeddingTransformer(options.model), StandardScaler())
 likelihood = make_pipeline(
     ESMLikelihoodTransformer(options.model, method="masked-marginals", reference=variants.reference),

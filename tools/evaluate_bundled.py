@@ -24,8 +24,8 @@ from sklearn.preprocessing import StandardScaler
 from train_bundled import SEED, new_model, save_checkpoint
 
 from sklearn_esm import ESMEmbeddingTransformer
+from sklearn_esm.baselines import ResidueComposition
 
-RESIDUES = "ACDEFGHIKLMNPQRSTVWY"
 LENGTHS = (1000, 30)
 
 
@@ -42,8 +42,9 @@ def main() -> None:
         untrained = Path(folder) / "untrained.pt"
         torch.manual_seed(SEED)
         save_checkpoint(untrained, new_model())
-        report("composition", [composition(cut(sequences, n)) for n in LENGTHS], y, folds)
-        report("composition and length", [with_length(cut(sequences, n)) for n in LENGTHS], y, folds)
+        composition, with_length = ResidueComposition(), ResidueComposition(length="log")
+        for name, baseline in (("composition", composition), ("composition and length", with_length)):
+            report(name, [baseline.fit_transform(cut(sequences, n)) for n in LENGTHS], y, folds)
         report("untrained", [embed(untrained, cut(sequences, n)) for n in LENGTHS], y, folds)
         started = time.perf_counter()
         trained = [embed(options.checkpoint, cut(sequences, n)) for n in LENGTHS]
@@ -64,14 +65,6 @@ def read_table(path: Path) -> tuple[list[str], np.ndarray, np.ndarray]:
 
 def cut(sequences: list[str], length: int) -> list[str]:
     return [sequence[:length] for sequence in sequences]
-
-
-def composition(sequences: list[str]) -> np.ndarray:
-    return np.array([[s.count(residue) / len(s) for residue in RESIDUES] for s in sequences])
-
-
-def with_length(sequences: list[str]) -> np.ndarray:
-    return np.column_stack([composition(sequences), np.log([len(s) for s in sequences])])
 
 
 def embed(model: str | Path, sequences: list[str]) -> np.ndarray:

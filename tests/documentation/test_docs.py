@@ -18,6 +18,7 @@ DOCS = ROOT / "docs"
 PAGES = [DOCS / "index.md", DOCS / "install.md", DOCS / "faq.md", *sorted(DOCS.glob("user_guide/*.md"))]
 PUBLIC_MODULES = [
     "sklearn_esm",
+    "sklearn_esm.baselines",
     "sklearn_esm.datasets",
     "sklearn_esm.display",
     "sklearn_esm.distributed",
