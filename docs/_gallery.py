@@ -19,6 +19,9 @@ FIRST = (
     "assay_columns",
     "variant_effects",
     "gfp_brightness",
+    "which_variants_next",
+    "prediction_intervals",
+    "pairs_of_proteins",
     "per_residue",
 )
 

@@ -1,5 +1,6 @@
 """What every test stands on: no network, an empty cache, and a small random model of each family."""
 
+import re
 import runpy
 import sys
 from pathlib import Path
@@ -177,12 +178,21 @@ def output_of(tmp_path, monkeypatch, capsys):
     """A function that runs an example as a script, looks at its picture, and gives its output."""
     pytest.importorskip("matplotlib").use("agg")
 
-    def run(name, *options):
-        script = str(Path(__file__).parents[1] / "examples" / f"{name}.py")
-        monkeypatch.setattr(sys, "argv", [script, "--output", str(tmp_path / "new"), *options])
+    def run(name, *options, **constants):
+        text = (Path(__file__).parents[1] / "examples" / f"{name}.py").read_text(encoding="utf-8")
+        for constant, value in constants.items():  # to be quick
+            text, found = re.subn(
+                rf"\b{constant}((?:, \w+)*) = .*", rf"{constant}\1 = {value}", text, count=1
+            )
+            assert found == 1
+        script = tmp_path / f"{name}.py"  # a copy, beside which the picture goes
+        script.write_text(text, encoding="utf-8")
+        if "argparse" in text:
+            options = ["--output", str(tmp_path / "output"), *options]
+        monkeypatch.setattr(sys, "argv", [str(script), *options])
         # not in a process of its own, which would take longer to import torch than to run most of them
-        runpy.run_path(script, run_name="__main__")
-        picture = (tmp_path / "new" / f"{name}.png").read_bytes()
+        runpy.run_path(str(script), run_name="__main__")
+        picture = (tmp_path / "output" / f"{name}.png").read_bytes()
         assert picture.startswith(b"\x89PNG")
         assert len(picture) > 20_000
         return capsys.readouterr().out

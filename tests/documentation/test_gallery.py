@@ -32,6 +32,29 @@ def test_variant_effects_scores_every_kind_of_features_on_both_splits(output_of)
     assert min(scores[kind][1] for kind in ("embedding", "augmented")) > 0.3
 
 
+def test_a_gaussian_process_finds_more_than_chance(output_of):
+    printed = output_of("which_variants_next", ROUNDS="4, 16, 4")
+    found = {
+        name: float(number)
+        for name, number in re.findall(r"^(\w[\w ]+?) {2,}([\d.]+) \(", printed, re.M)
+    }
+    assert set(found) == {"expected improvement", "greedy", "random"}
+    assert min(found["expected improvement"], found["greedy"]) > found["random"]
+
+
+def test_intervals_hold_for_random_variants_and_not_for_new_positions(output_of):
+    printed = output_of("prediction_intervals", COVERAGE="0.9, 6")
+    covered = {name: float(mean) for name, mean, _, _, _ in rows_of(printed, 5)}
+    assert covered["random variants"] == pytest.approx(0.9, abs=0.05)
+    assert covered["new positions"] < 0.8
+
+
+def test_both_chains_say_more_than_one(output_of):
+    printed = output_of("pairs_of_proteins", PAIRS="400, 5")
+    auc = {name: float(mean) for name, mean, _, _ in rows_of(printed, 4)}
+    assert auc["first chain alone"] < min(auc["composition of both"], auc["embedding of both"])
+
+
 @pytest.mark.usefixtures("third_of_the_data")
 def test_a_whole_search_needs_one_pass_of_each_peptide(output_of):
     printed = output_of("grid_search_layers", "--layers", "3", "6")

@@ -1,0 +1,95 @@
+"""
+How are pairs of proteins embedded?
+===================================
+
+Some properties belong to two chains: the heavy and the light chain of an antibody, or two proteins that
+bind each other. A ``ColumnTransformer`` embeds each column of a table with an estimator of its own,
+which may have another model, layer or pooling. The task here is built for the purpose: of two peptides,
+which one is antimicrobial? Its labels are real, and the pairs are random.
+"""
+
+# %%
+# The bundled model needs no download and is for trying out. Any other name works here.
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from sklearn.compose import make_column_transformer
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import RocCurveDisplay
+from sklearn.model_selection import GroupKFold, cross_val_predict, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from sklearn_esm import ESMEmbeddingTransformer
+from sklearn_esm.baselines import ResidueComposition
+from sklearn_esm.datasets import load_peptides
+
+MODEL = "esm2_t6_1M_bundled"
+PAIRS, SETS = 800, 5
+
+# %%
+# A peptide is in pairs of one set only. If it were in two sets, a classifier could be tested on a
+# peptide that it has seen beside another one. This is the usual mistake with pairs.
+
+peptides = load_peptides()
+rng = np.random.default_rng(0)
+set_of = rng.integers(0, SETS, len(peptides.data))
+rows = []
+for number in range(SETS):
+    antimicrobial, hormones = (
+        np.flatnonzero((set_of == number) & (peptides.target == k)) for k in (1, 0)
+    )
+    for _ in range(PAIRS // SETS):
+        one, other = rng.choice(antimicrobial), rng.choice(hormones)
+        first = rng.random() < 0.5
+        chains = (one, other) if first else (other, one)
+        rows.append((*peptides.data[list(chains)], first, number))
+table = pd.DataFrame(rows, columns=["chain_1", "chain_2", "first_is_antimicrobial", "set"])
+print(table.head(3).to_string())
+
+# %%
+# The name of a column is a string and not a list of one, because the estimators read a column of
+# sequences. The features of both chains are side by side.
+
+y, folds = table["first_is_antimicrobial"].to_numpy(), GroupKFold(SETS)
+embed = ESMEmbeddingTransformer(MODEL)
+contestants = {
+    "first chain alone": make_column_transformer((embed, "chain_1")),
+    "composition of both": make_column_transformer(
+        (ResidueComposition(), "chain_1"), (ResidueComposition(), "chain_2")
+    ),
+    "embedding of both": make_column_transformer((embed, "chain_1"), (embed, "chain_2")),
+}
+models = {
+    name: make_pipeline(features, StandardScaler(), LogisticRegression(C=0.01, max_iter=1000))
+    for name, features in contestants.items()
+}
+print(f"\n{len(table)} pairs, {SETS} folds\n{'features':<22}{'ROC AUC':>8}{'lowest':>9}{'highest':>9}")
+for name, model in models.items():
+    scores = cross_val_score(model, table, y, groups=table["set"], cv=folds, scoring="roc_auc")
+    print(f"{name:<22}{scores.mean():8.3f}{scores.min():9.3f}{scores.max():9.3f}")
+
+# %%
+# Both chains together say more than one. The cache makes the second use of a chain free: each peptide
+# passes through the model once, although the table has 1,600 cells.
+
+print(f"\nsequences embedded: {embed.cache_info().misses}")
+
+# %%
+# The curves are of the predictions of all folds.
+
+figure, axes = plt.subplots(figsize=(5, 4.6), layout="constrained")
+for colour, (name, model) in zip(["0.5", "#E69F00", "#0072B2"], models.items(), strict=True):
+    predicted = cross_val_predict(
+        model, table, y, groups=table["set"], cv=folds, method="predict_proba"
+    )[:, 1]
+    RocCurveDisplay.from_predictions(y, predicted, ax=axes, name=name, curve_kwargs={"color": colour})
+axes.set_title(f"{len(table)} pairs, {SETS} folds without shared peptides")
+axes.spines[["top", "right"]].set_visible(False)
+
+output = Path(__file__).parent / "output"
+output.mkdir(exist_ok=True)
+figure.savefig(output / "pairs_of_proteins.png", dpi=200)
