@@ -46,7 +46,7 @@ print(f"{len(y)} variants, of which {(y > 0.5).sum()} are much better than the w
 
 
 def predict(measured):
-    kernel = ConstantKernel(1.0) * RBF(2.0, (0.3, 30)) + WhiteKernel(0.3, (1e-2, 3))
+    kernel = ConstantKernel(1.0) * RBF(2.0, (0.1, 100)) + WhiteKernel(0.3, (1e-4, 10))
     model = GaussianProcessRegressor(kernel, normalize_y=True, random_state=0)
     model.fit(X[measured], y[measured])
     return model.predict(X, return_std=True)

@@ -252,7 +252,8 @@ def _residues(text: str, row: int, invalid: str) -> str:
             raise SequenceError(
                 row,
                 f"({shorten(stripped)}) looks like a mutation and not a sequence. Apply it to the wild "
-                "type and pass the whole sequence.",
+                "type with sklearn_esm.variants.apply_mutations, or in a pipeline with its "
+                "MutationsToSequences, and pass the whole sequence.",
             )
 
     def replacement(found: re.Match[str]) -> str:

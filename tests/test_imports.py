@@ -24,7 +24,7 @@ import sklearn_esm
 sklearn_esm.read_fasta
 assert_absent("torch", "esm", "Bio", "typer", "rich", "h5py")
 
-import sklearn_esm.baselines, sklearn_esm.display
+import sklearn_esm.baselines, sklearn_esm.display, sklearn_esm.variants
 assert_absent("torch", "matplotlib")
 
 from sklearn_esm._checkpoints import _download, _fingerprint

@@ -22,6 +22,7 @@ PUBLIC_MODULES = [
     "sklearn_esm.datasets",
     "sklearn_esm.display",
     "sklearn_esm.distributed",
+    "sklearn_esm.variants",
 ]
 LIKE_DOCTEST = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 

@@ -50,7 +50,8 @@ def test_a_mutation_is_refused_whatever_the_policies_are(text):
     shown = text.strip() if len(text) <= 20 else f"{text[:17]}..."
     shown = shown.replace("\t", "\\t")
     assert messages(text) == {
-        f"Sequence 1 ({shown}) looks like a mutation and not a sequence. Apply it to the wild type and "
+        f"Sequence 1 ({shown}) looks like a mutation and not a sequence. Apply it to the wild type "
+        "with sklearn_esm.variants.apply_mutations, or in a pipeline with its MutationsToSequences, and "
         "pass the whole sequence."
     }
 
