@@ -64,8 +64,8 @@ def lines_of(file: IO[Any], source: str) -> Iterator[bytes]:
 
     Examples
     --------
-    >>> list(lines_of(io.BytesIO(b"one\r\ntwo\n"), "file"))
-    [b'\none\ntwo']
+    >>> b"".join(lines_of(io.BytesIO(b"one\r\ntwo\n"), "file"))
+    b'\none\ntwo'
     """
     held = b"\n"  # what may belong together with the start of the next block
     block, lines = b"", 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import nullcontext, redirect_stderr
 from pathlib import Path
@@ -24,7 +25,15 @@ from sklearn_esm._fasta import Record
 from sklearn_esm._parameters import published_architecture
 from sklearn_esm.cli._errors import say, usage
 from sklearn_esm.cli._formats import Content, Parts, save_part
-from sklearn_esm.cli._input import Input, Totals, cost_of_records, name_of, scan
+from sklearn_esm.cli._input import (
+    Input,
+    Totals,
+    check_lengths,
+    cost_of_lengths,
+    lengths_of,
+    name_of,
+    scan,
+)
 from sklearn_esm.cli._output import Destination
 from sklearn_esm.cli._parts import Cost, Embedded, PartFiles, cut
 
@@ -73,13 +82,15 @@ def embed_file(
     """
     destination.check()
     given = Input(source, "keep" if embed.missing == "nan" else "error", shard)
-    totals = None
-    architecture: Architecture | None = published_architecture(embed.model)
-    if architecture is not None and given.is_readable_twice:
-        totals = scan(given, embed, architecture)  # before a download
+    totals = scan(given, embed) if given.is_readable_twice else None
+    published = published_architecture(embed.model)
+    if totals is not None and published is not None:
+        check_lengths(given, totals, embed, published)  # before a download
     architecture = _look_up(embed, quiet)
-    if totals is None and given.is_readable_twice:
-        totals = scan(given, embed, architecture)
+    total = None
+    if totals is not None:
+        check_lengths(given, totals, embed, architecture)
+        total = cost_of_lengths(totals.lengths, embed, architecture)
     embed.fit(["M"])
     content = _content(embed, architecture, np.dtype(dtype), wide)
     if totals is not None:
@@ -90,7 +101,7 @@ def embed_file(
     hidden = quiet and find_repository(embed.model) is not None
     with (
         progress_hidden() if hidden else nullcontext(),
-        one_progress(totals.cost, shown=embed.verbose) if totals is not None else nullcontext() as bar,
+        one_progress(total, shown=embed.verbose) if total is not None else nullcontext() as bar,
     ):
         totals = _embed_parts(given, destination, embed, content, parts, architecture, bar)
     parts.remove_others()
@@ -111,8 +122,7 @@ def _embed_parts(
 ) -> Totals:
     totals = Totals()
     for part in cut(given.records(), _cost(embed, content, architecture)):
-        cost = cost_of_records(part, embed, architecture)
-        totals.add(part, 0, cost)
+        totals.add(part)
         if destination.suffix == ".npz":
             totals.check_names(totals.records * len(content.features) * content.dtype.itemsize)
 
@@ -126,11 +136,13 @@ def _embed_parts(
                 save_part(path, embedded)
 
         done = bar.done if bar else 0
-        kept = parts.keep(part, write)
-        if bar and kept:
-            bar.skip(cost)
-        elif bar:  # what is cached or repeated was not run
-            bar.add(cost - (bar.done - done))
+        existed = parts.keep(part, write)
+        if bar:
+            cost = cost_of_lengths(Counter(lengths_of(part, embed)), embed, architecture)
+            if existed:
+                bar.skip(cost)
+            else:  # what is cached or repeated was not run
+                bar.add(cost - (bar.done - done))
     return totals
 
 

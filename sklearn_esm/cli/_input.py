@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -55,21 +56,24 @@ class Totals:
 
     def __init__(self) -> None:
         self.records = 0
-        self.residues = 0
-        self.cost = 0  # of the forward passes
+        self.lengths: Counter[int] = Counter()  # how many sequences have so many residues
         self.name_bytes = 0
         self.longest_name = 0
         self._longest: Record | None = None
 
-    def add(self, records: Sequence[Record], residues: int, cost: int) -> None:
-        """Count records, the residues that are embedded, and the cost of their forward passes."""
+    def add(self, records: Sequence[Record], lengths: Sequence[int] = ()) -> None:
+        """Count records, and the residues of their sequences."""
         self.records += len(records)
-        self.residues += residues
-        self.cost += cost
+        self.lengths.update(lengths)
         for record in records:
             self.name_bytes += len(record.name.encode())
             if len(record.name) > self.longest_name:
                 self.longest_name, self._longest = len(record.name), record
+
+    @property
+    def residues(self) -> int:
+        """Residues of all sequences."""
+        return sum(length * number for length, number in self.lengths.items())
 
     def check_names(self, vectors: int) -> None:
         """Raise ValueError if the names would need more room in an npz file than the vectors."""
@@ -87,26 +91,45 @@ def name_of(source: str) -> str:
     return "stdin" if source == "-" else Path(source.removesuffix(".gz")).stem
 
 
-def scan(given: Input, embed: ESMEmbeddingTransformer, architecture: Architecture) -> Totals:
+def scan(given: Input, embed: ESMEmbeddingTransformer) -> Totals:
     """Check every record before any is embedded, and count them."""
     totals = Totals()
     records = given.records()
     while some := list(islice(records, _SCANNED)):
         with given.records_named(some):
-            sequences = clean_sequences(
-                [record.sequence for record in some], invalid=embed.invalid, missing=embed.missing
-            )
-            accepted = embed._accepted(sequences, architecture)
-        residues = sum(len(sequence) for sequence in accepted if sequence)
-        totals.add(some, residues, cost_of_records(some, embed, architecture))
+            totals.add(some, lengths_of(some, embed))
     return totals
 
 
-def cost_of_records(
-    records: Sequence[Record], embed: ESMEmbeddingTransformer, architecture: Architecture
+def check_lengths(
+    given: Input, totals: Totals, embed: ESMEmbeddingTransformer, architecture: Architecture
+) -> None:
+    """Raise ValueError if a record is longer than the model accepts, with the first one."""
+    limit = embed.max_length or architecture.max_length
+    if embed.overlong != "error" or limit is None or max(totals.lengths, default=0) <= limit:
+        return
+    for record in given.records():
+        with given.records_named([record]):
+            embed._accepted(_cleaned([record], embed), architecture)
+
+
+def lengths_of(records: Sequence[Record], embed: ESMEmbeddingTransformer) -> list[int]:
+    """Return the number of residues of each sequence that is not missing."""
+    return [len(sequence) for sequence in _cleaned(records, embed) if sequence]
+
+
+def cost_of_lengths(
+    lengths: Mapping[int, int], embed: ESMEmbeddingTransformer, architecture: Architecture
 ) -> int:
-    """Return what the forward passes of records cost, at most: equal sequences are run once."""
+    """Return what the forward passes of sequences cost, at most: equal ones are run once."""
     limit = embed.max_length or architecture.max_length
     kept = limit if embed.overlong == "truncate" else None
-    items = [Item(record.sequence[:kept]) for record in records]
-    return cost_of(items, limit, architecture.width)
+    return sum(
+        number * cost_of([Item(("X" * length)[:kept])], limit, architecture.width)
+        for length, number in lengths.items()
+    )
+
+
+def _cleaned(records: Sequence[Record], embed: ESMEmbeddingTransformer) -> list[str | None]:
+    sequences = [record.sequence for record in records]
+    return clean_sequences(sequences, invalid=embed.invalid, missing=embed.missing)
