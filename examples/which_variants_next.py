@@ -19,7 +19,7 @@ import numpy as np
 from scipy.stats import norm
 from sklearn.decomposition import PCA
 from sklearn.gaussian_process import GaussianProcessRegressor
-from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
+from sklearn.gaussian_process.kernels import RBF
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -41,13 +41,12 @@ X /= X.std()
 print(f"{len(y)} variants, of which {(y > 0.5).sum()} are much better than the wild type (effect > 0.5)")
 
 # %%
-# A Gaussian process is fitted again in each round. Its kernel has few parameters, because the first
-# round has 16 measurements.
+# A Gaussian process is fitted again in each round. Its kernel is fixed, because the first rounds have too few
+# measurements to choose one: a length of 3 standard deviations, and noise of 0.3 of the variance.
 
 
 def predict(measured):
-    kernel = ConstantKernel(1.0) * RBF(2.0, (0.1, 100)) + WhiteKernel(0.3, (1e-4, 10))
-    model = GaussianProcessRegressor(kernel, normalize_y=True, random_state=0)
+    model = GaussianProcessRegressor(RBF(3.0), alpha=0.3, normalize_y=True, optimizer=None)
     model.fit(X[measured], y[measured])
     return model.predict(X, return_std=True)
 
@@ -84,19 +83,27 @@ def simulate(score, seed):
 
 
 ways = {"expected improvement": expected_improvement, "greedy": greedy, "random": random}
-found = {
-    name: np.array(
-        [[(some > 0.5).sum() for some in simulate(score, seed)] for seed in range(SEEDS)], dtype=float
-    )
-    for name, score in ways.items()
-}
-print(f"\nVariants with an effect above 0.5 after {ROUNDS} rounds, mean of {SEEDS} starts:")
-for name, counts in found.items():
-    error = counts[:, -1].std(ddof=1) / np.sqrt(SEEDS)
-    print(f"{name:<22}{counts[:, -1].mean():6.1f} (standard error {error:.1f})")
+found, best = {}, {}
+for name, score in ways.items():
+    effects = np.array([simulate(score, seed) for seed in range(SEEDS)])  # (starts, rounds, variants)
+    found[name] = (effects > 0.5).sum(axis=2).cumsum(axis=1)  # (starts, rounds)
+    best[name] = effects.max(axis=(1, 2))  # (starts,)
+
+
+def with_error(values):
+    """Return the mean over starts and its standard error."""
+    return f"{values.mean():.2f} ± {values.std(ddof=1) / np.sqrt(SEEDS):.2f}"
+
+
+print(f"\n{'after the last round':<22}{'effect > 0.5':>16}{'best effect':>16}")
+for name in ways:
+    print(f"{name:<22}{with_error(found[name][:, -1]):>16}{with_error(best[name]):>16}")
 
 # %%
-# The bands are one standard error of the mean.
+# The greedy choice finds nearly twice as many good variants as chance. Expected improvement looks for the
+# single best one and goes where the model is unsure, which does not pay with this small model. The best
+# effect that is found does not differ between the three by more than the errors. The bands are one
+# standard error.
 
 figure, axes = plt.subplots(figsize=(6.4, 4.2), layout="constrained")
 measurements = BATCH * np.arange(1, ROUNDS + 1)

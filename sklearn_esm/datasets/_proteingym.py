@@ -74,7 +74,8 @@ def read_proteingym(path: str | os.PathLike[str], reference: str | None = None) 
     The reference is inferred if every row leads to the same one after its substitutions are undone.
     Insertions and deletions cannot be undone: pass the reference.
 
-    The sequences are made from reference and mutations, and compared with ``mutated_sequence``.
+    If ``reference`` is given, the sequences are made from it and the mutations, and compared with
+    ``mutated_sequence``.
 
     References
     ----------
@@ -104,24 +105,18 @@ def read_proteingym(path: str | os.PathLike[str], reference: str | None = None) 
     """
     table = _table(Path(path))
     mutations = table["mutant"]
+    given = [sequence.strip().upper() for sequence in table.get("mutated_sequence", [])]
     if reference is not None:
         wild_type = checked_reference(reference, 1)
-    elif "mutated_sequence" in table:
-        wild_type = _inferred_reference(mutations, table["mutated_sequence"])
+        sequences = mutated(wild_type, mutations, 1)
+        _check_equal(given, sequences, mutations)
+    elif given:
+        wild_type, sequences = _inferred_reference(mutations, given), given
     else:
         raise ValueError(
             f"{path} must have the column 'mutated_sequence' if reference is None. Pass reference, the "
             "wild-type sequence."
         )
-    sequences = mutated(wild_type, mutations, 1)
-    for row, given in enumerate(table.get("mutated_sequence", [])):
-        if given.strip().upper() != sequences[row]:
-            raise row_error(
-                row,
-                mutations[row],
-                "must have the reference with these mutations as mutated_sequence; got "
-                f"'{shorten(given)}'. Check the reference and the file.",
-            )
     return Bunch(
         sequences=column_of_texts(sequences),
         mutations=column_of_texts(mutations),
@@ -159,12 +154,24 @@ def _table(path: Path) -> dict[str, list[str]]:
     return {name: list(column) for name, column in zip(header, zip(*rows, strict=True), strict=True)}
 
 
+def _check_equal(given: Sequence[str], sequences: Sequence[str], mutations: Sequence[str]) -> None:
+    for row, sequence in enumerate(given):
+        if sequence != sequences[row]:
+            raise row_error(
+                row,
+                mutations[row],
+                "must have the reference with these mutations as mutated_sequence; got "
+                f"'{shorten(sequence)}'. Check the reference and the file.",
+            )
+
+
 def _inferred_reference(mutations: Sequence[str], sequences: Sequence[str]) -> str:
     """Return the sequence to which every variant leads if its substitutions are undone."""
-    reference = ""
+    reference = None
     for row, changes in enumerate(parse_rows(mutations)):
-        undone = _undone(sequences[row].strip().upper(), changes, row, mutations[row])
-        reference = reference or undone
+        undone = _undone(sequences[row], changes, row, mutations[row])
+        if reference is None:
+            reference = undone
         if undone != reference:
             raise row_error(
                 row,

@@ -32,14 +32,16 @@ def test_variant_effects_scores_every_kind_of_features_on_both_splits(output_of)
     assert min(scores[kind][1] for kind in ("embedding", "augmented")) > 0.3
 
 
-def test_a_gaussian_process_finds_more_than_chance(output_of):
-    printed = output_of("which_variants_next", ROUNDS="4, 16, 4")
+def test_a_greedy_choice_finds_more_than_chance(output_of):
+    printed = output_of("which_variants_next")
     found = {
-        name: float(number)
-        for name, number in re.findall(r"^(\w[\w ]+?) {2,}([\d.]+) \(", printed, re.M)
+        name: float(cells.split()[0])
+        for name, cells, _ in re.findall(
+            r"^(\w[\w ]+?) {2,}([\d.]+ ± [\d.]+) +([\d.]+ ± [\d.]+)$", printed, re.MULTILINE
+        )
     }
     assert set(found) == {"expected improvement", "greedy", "random"}
-    assert min(found["expected improvement"], found["greedy"]) > found["random"]
+    assert found["greedy"] > 1.4 * found["random"]
 
 
 def test_intervals_hold_for_random_variants_and_not_for_new_positions(output_of):
