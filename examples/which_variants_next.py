@@ -41,8 +41,9 @@ X /= X.std()
 print(f"{len(y)} variants, of which {(y > 0.5).sum()} are much better than the wild type (effect > 0.5)")
 
 # %%
-# A Gaussian process is fitted again in each round. Its kernel is fixed, because the first rounds have too few
-# measurements to choose one: a length of 3 standard deviations, and noise of 0.3 of the variance.
+# A Gaussian process is fitted again in each round. Its kernel is fixed, because the first rounds have
+# too few measurements to choose one: a length of 3 standard deviations, and noise of 0.3 of the
+# variance.
 
 
 def predict(measured):
@@ -70,22 +71,21 @@ def random(measured, rng):
 
 
 def simulate(score, seed):
-    """Return the effects measured after each round, ``(rounds, variants)``."""
+    """Return the effects that are measured in each round, ``(rounds, variants)``."""
     rng = np.random.default_rng(seed)
     measured = rng.choice(len(y), BATCH, replace=False)
-    effects = [y[measured]]
     for _ in range(ROUNDS - 1):
         scores = score(measured, rng)
         scores[measured] = -np.inf
         measured = np.concatenate([measured, np.argsort(scores)[-BATCH:]])
-        effects.append(y[measured])
-    return effects
+    return y[measured].reshape(ROUNDS, BATCH)
 
 
 ways = {"expected improvement": expected_improvement, "greedy": greedy, "random": random}
 found, best = {}, {}
 for name, score in ways.items():
-    effects = np.array([simulate(score, seed) for seed in range(SEEDS)])  # (starts, rounds, variants)
+    # (starts, rounds, variants)
+    effects = np.array([simulate(score, seed) for seed in range(SEEDS)])
     found[name] = (effects > 0.5).sum(axis=2).cumsum(axis=1)  # (starts, rounds)
     best[name] = effects.max(axis=(1, 2))  # (starts,)
 
@@ -100,10 +100,9 @@ for name in ways:
     print(f"{name:<22}{with_error(found[name][:, -1]):>16}{with_error(best[name]):>16}")
 
 # %%
-# The greedy choice finds nearly twice as many good variants as chance. Expected improvement looks for the
-# single best one and goes where the model is unsure, which does not pay with this small model. The best
-# effect that is found does not differ between the three by more than the errors. The bands are one
-# standard error.
+# The greedy choice finds nearly twice as many good variants as chance. Expected improvement looks for
+# the single best one and goes where the model is unsure, which does not pay with this small model. The
+# best effect that is found does not differ by more than the errors. The bands are one standard error.
 
 figure, axes = plt.subplots(figsize=(6.4, 4.2), layout="constrained")
 measurements = BATCH * np.arange(1, ROUNDS + 1)
