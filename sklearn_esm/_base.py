@@ -77,7 +77,7 @@ class SequenceTransformer(TransformerMixin, BaseEstimator):
         >>> embed.cache_info().misses - before.misses
         1
         """
-        check_parameters(self)
+        self._check_parameters()
         return cache_info(self.cache)
 
     def prune_cache(self, max_bytes: int = 0) -> CacheInfo:
@@ -109,7 +109,7 @@ class SequenceTransformer(TransformerMixin, BaseEstimator):
         >>> embed.prune_cache().vectors
         0
         """
-        check_parameters(self)
+        self._check_parameters()
         if max_bytes < 0:
             raise ValueError(
                 f"max_bytes must be at least 0; got {max_bytes!r}. Set 0 to remove every vector."

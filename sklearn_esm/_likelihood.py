@@ -3,45 +3,33 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from itertools import islice
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_esm._base import SequenceTransformer, distinct
-from sklearn_esm._checkpoints._architecture import Architecture
-from sklearn_esm._checkpoints._fingerprint import Identity
+from sklearn_esm._base import SequenceTransformer
 from sklearn_esm._checkpoints._locate import model_label
-from sklearn_esm._execution._outputs import LogProbabilities
-from sklearn_esm._execution._pieces import Item
-from sklearn_esm._execution._results import results_of
-from sklearn_esm._likelihood_scores import (
-    OF_SEQUENCES,
-    OF_VARIANTS,
-    check_scored,
-    check_variants,
-    marginals,
-    masked_items,
-    resolve_methods,
-    varying_positions,
-)
-from sklearn_esm._sequences import SequenceError, clean_sequences, scored_length, scored_positions
+from sklearn_esm._likelihood_of_model import ModelScorer
+from sklearn_esm._sequences import listed
+
+_AGGREGATES: dict[str, Callable[..., np.ndarray]] = {"mean": np.mean, "min": np.min}
 
 
 class ESMLikelihoodTransformer(SequenceTransformer):
     """Score sequences by the likelihood that one of Meta's ESM models gives their residues.
 
     There is one column per method. Methods without a reference score any sequence. Methods with a
-    reference score variants by their substitutions, and predict the effects of mutations without
-    measurements.
+    reference score variants of it, and predict the effects of mutations without measurements.
 
     Parameters
     ----------
-    model : str or path-like, default="esm2_t6_8M_UR50D"
-        Weights to use, as in :class:`ESMEmbeddingTransformer`. The ESM-1v models were trained to
-        predict effects of mutations.
+    model : str, path-like or list of these, default="esm2_t6_8M_UR50D"
+        Weights to use, as in :class:`ESMEmbeddingTransformer`. The five ESM-1v models were trained to
+        predict effects of mutations. A list gives the columns of its first model, then those of the
+        next. The models run one after the other, so a list of five takes five times as long.
 
     method : str or list of str, default="pseudo-perplexity"
         Score to compute. x_i are the residues of a sequence x, logarithms are natural, and
@@ -58,10 +46,18 @@ class ESMLikelihoodTransformer(SequenceTransformer):
           pass for each position that varies in X, whatever the number of variants. The reference
           itself scores 0, and more plausible variants score higher.
         - ``"wt-marginals"``: the same from one pass of the reference with nothing masked.
+        - ``"pseudo-log-likelihood-ratio"``: the pseudo-log-likelihood of x minus that of the
+          ``reference``. x may have any length, so this also scores insertions and deletions. It needs a
+          pass for every residue of every variant. Each residue adds a negative term, so an insertion
+          lowers the score, and a deletion raises it, whatever their effects.
 
     reference : str or None, default=None
-        Sequence, usually the wild type, that ``"masked-marginals"`` and ``"wt-marginals"`` compare
-        with. Each row of X is a whole sequence of the same length.
+        Sequence, usually the wild type, that the marginals and the ratio compare with. For marginals
+        each row of X is a whole sequence of the same length.
+
+    aggregate : {"mean", "min"} or None, default=None
+        How to combine the models of a list: one column per method with the mean or the smallest score
+        of the models. ``None`` keeps the columns of each model. A single model is left as it is.
 
     overlong : {"error", "truncate", "window"}, default="error"
         How to handle sequences longer than ``max_length``. ``"window"`` scores each residue in the
@@ -102,11 +98,12 @@ class ESMLikelihoodTransformer(SequenceTransformer):
     methods_ : list of str
         The methods in use.
 
-    reference_ : str or None
-        The reference after cleaning and truncation.
+    reference_ : str, None or list of these
+        The reference after cleaning and truncation. For a list of models it is a list, because they
+        may truncate at different lengths.
 
-    model_fingerprint_ : str
-        SHA-256 of the checkpoint file.
+    model_fingerprint_ : str or list of str
+        SHA-256 of the checkpoint file, or of each file for a list of models.
 
     See Also
     --------
@@ -143,12 +140,16 @@ class ESMLikelihoodTransformer(SequenceTransformer):
     ((2, 1), 0.0)
     """
 
+    model: Any  # a model, or a list of them
+    model_fingerprint_: Any
+
     def __init__(
         self,
-        model: str | os.PathLike[str] = "esm2_t6_8M_UR50D",
+        model: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = "esm2_t6_8M_UR50D",
         *,
         method: str | Sequence[str] = "pseudo-perplexity",
         reference: str | None = None,
+        aggregate: str | None = None,
         overlong: str = "error",
         max_length: int | None = None,
         invalid: str = "error",
@@ -163,6 +164,7 @@ class ESMLikelihoodTransformer(SequenceTransformer):
         self.model = model
         self.method = method
         self.reference = reference
+        self.aggregate = aggregate
         self.overlong = overlong
         self.max_length = max_length
         self.invalid = invalid
@@ -200,13 +202,16 @@ class ESMLikelihoodTransformer(SequenceTransformer):
         FileNotFoundError, ConnectionError
             If the checkpoint is not on this machine and cannot be downloaded.
         """
-        sequences = self._checked(X, self._resolve)
-        identity = self._identify()
-        methods, reference = self._resolve(sequences, identity.architecture)
-        self.methods_ = methods
-        self.reference_ = reference
-        self.model_fingerprint_ = identity.fingerprint
-        self._n_features_out = len(methods)
+        self._check_parameters()
+        scorers = self._scorers()
+        # the sequences are checked for every model before the first one is downloaded
+        checked = [scorer.checked(X) for scorer in scorers]
+        for scorer, sequences in zip(scorers, checked, strict=True):
+            scorer.fit(sequences)
+        self.methods_ = scorers[0].methods_
+        self.reference_ = self._of_models([scorer.reference_ for scorer in scorers])
+        self.model_fingerprint_ = self._of_models([scorer.model_fingerprint_ for scorer in scorers])
+        self._n_features_out = len(self.get_feature_names_out())
         return self
 
     def transform(self, X: Any) -> np.ndarray:
@@ -219,7 +224,7 @@ class ESMLikelihoodTransformer(SequenceTransformer):
 
         Returns
         -------
-        ndarray of shape (n_sequences, n_methods), float64
+        ndarray of shape (n_sequences, n_features), float64
             In double precision, because two long sequences may differ by little.
 
         Raises
@@ -229,18 +234,25 @@ class ESMLikelihoodTransformer(SequenceTransformer):
         ValueError
             If a sequence is invalid, or the weights have changed since ``fit``.
         """
-        identity, sequences = self._identified(X)
-        self._check(sequences, self.methods_, self.reference_)
-        texts = distinct(sequences)
-        columns = self._scores(identity, texts)
-        scores = np.full((len(texts) + 1, len(self.methods_)), np.nan)  # the last row for missing ones
-        for number, method in enumerate(self.methods_):
-            scores[:-1, number] = columns[method]
-        row_of = {text: row for row, text in enumerate(texts)}
-        return scores[[-1 if sequence is None else row_of[sequence] for sequence in sequences]]
+        check_is_fitted(self)
+        self._check_parameters()
+        scorers = self._fitted_scorers()
+        # every model is identified before the first one runs
+        identified = [scorer.identified(X) for scorer in scorers]
+        scores = []  # of each model, (sequences, methods)
+        for scorer, (identity, sequences) in zip(scorers, identified, strict=True):
+            with _named_in_errors(scorer.model, is_one_of_several=len(scorers) > 1):
+                scores.append(scorer.scores(identity, sequences))
+        if not self._has_list() or self.aggregate is None:
+            return np.hstack(scores)
+        return _AGGREGATES[self.aggregate](scores, axis=0)
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """Return names such as ``esm2_t6_8M_UR50D_pseudo-perplexity``.
+
+        Aggregated columns have names such as ``mean_pseudo-perplexity``. If models of a list have the
+        same label, such as folders of the same name, each label ends with the place in the list:
+        ``checkpoint-1_pseudo-perplexity``.
 
         Parameters
         ----------
@@ -249,87 +261,66 @@ class ESMLikelihoodTransformer(SequenceTransformer):
 
         Returns
         -------
-        ndarray of shape (n_methods,), object
+        ndarray of shape (n_features,), object
         """
         check_is_fitted(self)
-        label = model_label(self.model)
-        return np.array([f"{label}_{method}" for method in self.methods_], dtype=object)
+        labels = [model_label(model) for model in self._models()]
+        if self._has_list() and self.aggregate is not None:
+            labels = [self.aggregate]
+        elif len(set(labels)) < len(labels):
+            labels = [f"{label}-{place}" for place, label in enumerate(labels, start=1)]
+        return np.array(
+            [f"{label}_{method}" for label in labels for method in self.methods_], dtype=object
+        )
 
-    def _resolve(
-        self, sequences: list[str | None], architecture: Architecture
-    ) -> tuple[list[str], str | None]:
-        """Return the methods and the clean reference, and check the sequences."""
-        methods = resolve_methods(self.method, self.reference)
-        reference = self._clean_reference(architecture)
-        self._check(self._accepted(sequences, architecture), methods, reference)
-        return methods, reference
+    def _check_parameters(self) -> None:
+        if self._has_list() and not len(self.model):
+            raise ValueError(f"model must not be empty; got {self.model!r}. Pass at least one model.")
+        for scorer in self._scorers():
+            scorer._check_parameters()
+        aggregate: Any = self.aggregate
+        if aggregate is not None and not (isinstance(aggregate, str) and aggregate in _AGGREGATES):
+            raise ValueError(f"aggregate must be None, {listed(tuple(_AGGREGATES))}; got {aggregate!r}.")
 
-    def _clean_reference(self, architecture: Architecture) -> str | None:
-        if self.reference is None:
-            return None
-        try:
-            cleaned = clean_sequences([self.reference], invalid=self.invalid, missing=self.missing)
-            (reference,) = self._accepted(cleaned, architecture)
-        except (SequenceError, TypeError) as error:
-            kind = TypeError if isinstance(error, TypeError) else ValueError
-            raise kind(f"reference must be a sequence of residues. {error}") from error
-        if reference is None:
+    def _has_list(self) -> bool:
+        return isinstance(self.model, (Sequence, np.ndarray)) and not isinstance(
+            self.model, (str, bytes)
+        )
+
+    def _models(self) -> list[Any]:
+        return list(self.model) if self._has_list() else [self.model]
+
+    def _of_models(self, values: list[Any]) -> Any:
+        """Return a list for a list of models, and a single value for a single model."""
+        return values if self._has_list() else values[0]
+
+    def _scorers(self) -> list[ModelScorer]:
+        parameters = self.get_params(deep=False)
+        return [ModelScorer({**parameters, "model": model}) for model in self._models()]
+
+    def _fitted_scorers(self) -> list[ModelScorer]:
+        several = isinstance(self.model_fingerprint_, list)
+        fingerprints = self.model_fingerprint_ if several else [self.model_fingerprint_]
+        references = self.reference_ if several else [self.reference_]
+        scorers = self._scorers()
+        if len(scorers) != len(fingerprints):
             raise ValueError(
-                "reference must not be empty. Set it to the wild-type sequence, or to None."
+                f"model must have the {len(fingerprints)} models this estimator was fitted with; got "
+                f"{len(scorers)}. Fit again."
             )
-        return reference
+        for scorer, fingerprint, reference in zip(scorers, fingerprints, references, strict=True):
+            scorer.methods_ = self.methods_
+            scorer.reference_ = reference
+            scorer.model_fingerprint_ = fingerprint
+        return scorers
 
-    def _check(self, sequences: list[str | None], methods: Sequence[str], reference: str | None) -> None:
-        if any(method in OF_SEQUENCES for method in methods):
-            check_scored(sequences)
-        if reference is not None and any(method in OF_VARIANTS for method in methods):
-            check_variants(sequences, reference)
 
-    def _scores(self, identity: Identity, sequences: list[str]) -> dict[str, np.ndarray]:
-        """Return the scores of distinct sequences by each method in use, ``(sequences,)`` float64."""
-        scores = {}
-        wanted = set(self.methods_)
-        if "log-likelihood" in wanted:
-            scores["log-likelihood"] = self._sums(identity, [[Item(sequence)] for sequence in sequences])
-        if wanted & {"pseudo-log-likelihood", "pseudo-perplexity"}:
-            longest = self._longest(identity)
-            sums = self._sums(identity, [masked_items(sequence, longest) for sequence in sequences])
-            residues = np.array([scored_length(sequence) for sequence in sequences])
-            scores["pseudo-log-likelihood"] = sums
-            scores["pseudo-perplexity"] = np.exp(-sums / residues)
-        for method in OF_VARIANTS:
-            if method in wanted and self.reference_ is not None:
-                tables = self._tables(identity, sequences, self.reference_, method)
-                scores[method] = marginals(sequences, self.reference_, tables)
-        return scores
-
-    def _sums(self, identity: Identity, items_of: list[list[Item]]) -> np.ndarray:
-        """Return the sum of all log-probabilities of each sequence, ``(sequences,)`` float64."""
-        request = self._request(identity, LogProbabilities(identity.architecture.layers, False))
-        items = [item for some in items_of for item in some]
-        sums = np.empty(len(items))  # of each item
-        for result in results_of(request, items, self._source()):
-            for number, array in zip(result.rows, result.values, strict=True):
-                sums[number] = array.sum(dtype=np.float64)
-        of_items = iter(sums.tolist())
-        return np.array([sum(islice(of_items, len(some))) for some in items_of], dtype=np.float64)
-
-    def _tables(
-        self, identity: Identity, sequences: list[str], reference: str, method: str
-    ) -> dict[int, np.ndarray]:
-        """Return ``(25,)`` log-probabilities for each position of the reference that varies."""
-        varying = varying_positions(sequences, reference)
-        request = self._request(identity, LogProbabilities(identity.architecture.layers, True))
-        if method == "masked-marginals":
-            items = [Item(reference, (position,)) for position in varying]
-            return {
-                varying[number]: array
-                for result in results_of(request, items, self._source())
-                for number, array in zip(result.rows, result.values, strict=True)
-            }
-        if not varying:
-            return {}
-        (result,) = results_of(request, [Item(reference)], self._source())
-        positions = scored_positions(reference)
-        table = result.values[0].reshape(len(positions), -1)  # (positions, 25)
-        return dict(zip(positions, table, strict=True))
+@contextmanager
+def _named_in_errors(model: str | os.PathLike[str], *, is_one_of_several: bool) -> Iterator[None]:
+    """Add the model to errors that are raised while it runs."""
+    try:
+        yield
+    except Exception as error:
+        if is_one_of_several:
+            error.add_note(f"The model of the list is {os.fspath(model)!r}.")
+        raise

@@ -18,8 +18,9 @@ from sklearn_esm._sequences import (
 )
 
 OF_SEQUENCES = ("pseudo-perplexity", "pseudo-log-likelihood", "log-likelihood")
-OF_VARIANTS = ("masked-marginals", "wt-marginals")
-METHODS = (*OF_SEQUENCES, *OF_VARIANTS)
+RATIO = "pseudo-log-likelihood-ratio"
+MARGINALS = ("masked-marginals", "wt-marginals")
+METHODS = (*OF_SEQUENCES, RATIO, *MARGINALS)
 
 # residues read for one cache entry, which is also what a kill may lose
 _ENTRY_RESIDUES = 4096
@@ -43,7 +44,7 @@ def resolve_methods(method: Any, reference: str | None) -> list[str]:
             raise ValueError(f"method must be {listed(METHODS)}, or a list of these; got {one!r}.")
         if given.count(one) > 1:
             raise ValueError(f"method must not repeat a name; got {method!r}, which repeats {one!r}.")
-        if one in OF_VARIANTS and reference is None:
+        if one not in OF_SEQUENCES and reference is None:
             raise ValueError(
                 f"reference must be a sequence for method={one!r}; got None. Pass the wild type, or "
                 "another method."
@@ -73,6 +74,18 @@ def check_scored(sequences: Sequence[str | None]) -> None:
             )
 
 
+def check_masks(sequences: Sequence[str | None], reference: str) -> None:
+    """Raise SequenceError if a variant has more or fewer <mask> than the reference."""
+    expected = reference.count(MASK)
+    for row, sequence in enumerate(sequences):
+        if sequence is not None and sequence.count(MASK) != expected:
+            raise SequenceError(
+                row,
+                f"has {sequence.count(MASK)} <mask>, and the reference has {expected}. <mask> has no "
+                "likelihood: use residues in both.",
+            )
+
+
 def check_variants(sequences: Sequence[str | None], reference: str) -> None:
     """Raise SequenceError if a variant differs from the reference by more than substitutions."""
     for row, sequence in enumerate(sequences):
@@ -83,7 +96,8 @@ def check_variants(sequences: Sequence[str | None], reference: str) -> None:
                 row,
                 f"({shorten(sequence)}) has {len(sequence):,} residues, and the reference has "
                 f"{len(reference):,}. Marginals score substitutions only. Pass each variant as a whole "
-                "sequence of the same length, or a method without a reference.",
+                "sequence of the same length, or score insertions and deletions with "
+                f"method={RATIO!r}.",
             )
         if MASK not in sequence and MASK not in reference:  # fast path for nearly all variants
             continue

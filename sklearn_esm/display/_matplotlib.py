@@ -16,8 +16,10 @@ MARKERS = ("o", "^", "s", "D", "v", "P", "X", "*")
 LINES = ("-", "--", "-.", ":")
 
 
-def axes_or_new(ax: Axes | None) -> Axes:
+def axes_or_new(ax: Axes | None, *, figsize: tuple[float, float] | None = None) -> Axes:
     """Return the given axes, or those of a new figure with space for a legend beside them.
+
+    ``figsize`` is the width and height of a new figure in inches, None for matplotlib's default.
 
     Raises
     ------
@@ -27,7 +29,7 @@ def axes_or_new(ax: Axes | None) -> Axes:
     pyplot = import_extra("matplotlib.pyplot", of="A display", extra="plot")
     if ax is not None:
         return ax
-    _, new = pyplot.subplots(layout="constrained")
+    _, new = pyplot.subplots(figsize=figsize, layout="constrained")
     axes: Axes = new
     return axes
 

@@ -7,7 +7,12 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from sklearn_esm import ESMContactTransformer
-from sklearn_esm.display import ContactMapDisplay, EmbeddingDisplay, LayerSweepDisplay
+from sklearn_esm.display import (
+    ContactMapDisplay,
+    EmbeddingDisplay,
+    LayerSweepDisplay,
+    VariantScanDisplay,
+)
 
 matplotlib = pytest.importorskip("matplotlib")
 matplotlib.use("Agg")
@@ -105,6 +110,9 @@ DRAWN = {
     LayerSweepDisplay: lambda ax: LayerSweepDisplay(
         [0, 3, 6], np.eye(2, 3), np.full((2, 3), 0.1), poolings=["mean", "max"]
     ).plot(ax=ax),
+    VariantScanDisplay: lambda ax: VariantScanDisplay.from_scores(
+        np.eye(20, 120), "MKTAYI" * 20, measured=np.eye(20, 120), ax=ax
+    ),
 }
 
 

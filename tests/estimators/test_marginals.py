@@ -242,3 +242,30 @@ def test_another_reference_gets_nothing_of_the_former(checkpoint, cache):
     actual = scorer(checkpoint, MARGINALS, cache, reference).fit_transform(VARIANTS)
     expected = expected_scores(checkpoint, reference=reference)
     assert_allclose(actual, expected, rtol=1e-5, atol=1e-5)
+
+
+# scans
+
+
+@pytest.mark.parametrize(("method", "expected"), [("masked-marginals", 300), ("wt-marginals", 1)])
+def test_a_full_scan_costs_a_pass_for_each_residue_or_one(checkpoint, runs, method, expected):
+    rng = np.random.default_rng(0)
+    amino_acids = "ACDEFGHIKLMNPQRSTVWY"
+    reference = "".join(rng.choice(list(amino_acids), 300))
+    scan = [
+        reference[:position] + residue + reference[position + 1 :]
+        for position in range(300)
+        for residue in amino_acids
+        if residue != reference[position]
+    ]
+    fitted = scorer(checkpoint, method, reference=reference).fit(scan)
+    scores = fitted.transform(scan)
+    assert scores.shape == (5700, 1)
+    assert len(runs["log_probabilities"]) == expected
+    # every further variant is a sum of the same tables, without a pass
+    scan[:0] = ["".join(rng.choice(list(amino_acids), 300)) for _ in range(1000)]
+    fitted.transform(scan)
+    assert len(runs["log_probabilities"]) == expected
+    for row in (0, 3000, 5699):
+        by_hand = marginal(checkpoint, scan[1000 + row], method, reference)
+        assert_allclose(scores[row], by_hand, rtol=1e-5, atol=1e-5)

@@ -28,13 +28,17 @@ READERS = {
     "embedding": (RowsEmbedded, {"batch_tokens": 1}),
     "contacts": (RowsInContact, {"output": "features"}),
     "likelihood": (RowsScored, {"method": "log-likelihood", "batch_tokens": 1}),
+    "models": (
+        RowsScored,
+        {"model": ["esm2_t6_1M_bundled"] * 2, "method": "log-likelihood", "batch_tokens": 1},
+    ),
 }
 
 
 @pytest.fixture(params=READERS)
 def reader(request, checkpoint):
     kind, parameters = READERS[request.param]
-    return kind(checkpoint.path, **parameters)
+    return kind(**{"model": checkpoint.path, **parameters})
 
 
 # scikit-learn compares to seven digits, and products on two threads round otherwise than on one

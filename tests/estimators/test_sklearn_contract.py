@@ -150,6 +150,7 @@ ODD = {
     "output": "".join(["fea", "tures"]),
     "method": ("log-likelihood", "masked-marginals"),
     "reference": "".join(["mk", "t"]),
+    "aggregate": "".join(["me", "an"]),
     "overlong": "".join(["win", "dow"]),
     "max_length": 10**6,
     "invalid": "nonsense, which only fit may refuse",
