@@ -27,6 +27,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn_esm import ESMEmbeddingTransformer
 from sklearn_esm.baselines import OneHotResidues
 from sklearn_esm.datasets import fetch_gfp, load_gb1
+from sklearn_esm.model_selection import mutation_counts
 
 parser = argparse.ArgumentParser(description="A learning curve of three kinds of features.")
 parser.add_argument("--model", default="esm2_t6_1M_bundled", help="model name or checkpoint path")
@@ -82,9 +83,7 @@ features = {"one-hot": one_hot, "embedding": embedding, "both": make_union(one_h
 # What needs no training at all: the fewer substitutions, the better. It says nothing where each variant
 # has one, as in GB1.
 
-substitutions = np.array(
-    [sum(a != b for a, b in zip(one, variants.reference, strict=True)) for one in X[test]]
-)
+substitutions = mutation_counts(X[test], variants.reference)
 counted = spearmanr(-substitutions, y[test]).statistic if np.ptp(substitutions) else None
 
 # %%

@@ -16,7 +16,6 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
-from scipy.sparse.csgraph import connected_components
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold, cross_val_predict
 from sklearn.neighbors import KNeighborsClassifier
@@ -25,6 +24,7 @@ from sklearn.preprocessing import StandardScaler
 
 from sklearn_esm import ESMEmbeddingTransformer
 from sklearn_esm.datasets import load_peptides
+from sklearn_esm.model_selection import identity_groups
 
 parser = argparse.ArgumentParser(description="Random folds against folds of relatives.")
 parser.add_argument("--model", default="esm2_t6_1M_bundled", help="model name or checkpoint path")
@@ -43,34 +43,13 @@ sequences, y = peptides.data, peptides.target
 embeddings = ESMEmbeddingTransformer(options.model).fit_transform(sequences)
 
 # %%
-# How alike two peptides are: the share of the shorter one that agrees with the longer one, in the best
-# alignment without gaps. That does for peptides. For proteins let MMseqs2 or CD-HIT make the clusters;
-# what comes after is the same.
-
-
-def identities(sequences):
-    """Identity of each pair, ``(sequences, sequences)``."""
-    lengths = np.array([len(sequence) for sequence in sequences])
-    letters = np.zeros((len(sequences), lengths.max()), dtype=np.uint8)
-    for row, sequence in zip(letters, sequences, strict=True):
-        row[: len(sequence)] = np.frombuffer(sequence.encode(), dtype=np.uint8)
-    most = np.zeros((len(sequences), len(sequences)), dtype=np.int64)
-    for shift in range(lengths.max()):
-        first, second = letters[:, None, shift:], letters[None, :, : lengths.max() - shift]
-        matches = ((first == second) & (first > 0)).sum(-1)  # 0 is behind the end
-        most = np.maximum(most, np.maximum(matches, matches.T))
-    return most / np.minimum.outer(lengths, lengths)
-
-
-identity = identities(sequences)
-
-# %%
-# Two peptides at least so alike are relatives, and so are relatives of relatives (single linkage):
-# peptides of different clusters are then less alike than the threshold, whichever one takes. A larger
-# share of a few residues agrees by chance, so that a low threshold throws short peptides together.
+# Two peptides are relatives if their best local alignment covers at least 80 % of both, and at least the
+# threshold of its columns are identical. Relatives of relatives are in one group, too: peptides of
+# different groups are then less alike than the threshold, whichever one takes. The package needs pyopal
+# for that: ``pip install "sklearn-esm[groups]"``.
 
 THRESHOLDS = [0.8, 0.7, 0.6, 0.5]
-clusters = {t: connected_components(identity >= t)[1] for t in THRESHOLDS}
+clusters = {t: identity_groups(sequences, threshold=t) for t in THRESHOLDS}
 
 # %%
 # One nearest neighbour does nothing but look a relative up; a logistic regression has to generalise.
@@ -120,35 +99,33 @@ for name in classifiers:
     print(f"{'  sd of it over shuffles':30}" + "".join(f"{a:9.3f}" for a in (random - together).std(1)))
 
 # %%
-# The picture: how alike the most alike peptide to train on is, at the strictest split, and what
-# relatives were worth at each.
+# The picture: how many peptides have a relative to train on, at the strictest split, by how alike the
+# two are, and what relatives were worth at each split.
 
 
-def nearest_in_training(groups):
-    """For each peptide its identity with the most alike one of the training folds."""
-    nearest = np.empty(len(sequences))
-    for train, test in GroupKFold(5, shuffle=True, random_state=0).split(sequences, y, groups):
-        nearest[test] = identity[np.ix_(test, train)].max(axis=1)
-    return nearest
+def with_relative_in_training(relatives, groups):
+    """Share of peptides that have one of their relatives in the training folds."""
+    folds = GroupKFold(5, shuffle=True, random_state=0).split(sequences, y, groups)
+    return sum(np.isin(relatives[test], relatives[train]).sum() for train, test in folds) / len(y)
 
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.6), layout="constrained")
 strictest = clusters[THRESHOLDS[-1]]
 dealt = np.random.default_rng(0).permutation(strictest)
-bins = np.linspace(0, 1, 21)
-left.hist(nearest_in_training(dealt), bins, color="0.75", label="dealt at random")
-left.hist(
-    nearest_in_training(strictest),
-    bins,
-    histtype="step",
-    color="#0072B2",
-    lw=2,
-    label="clusters together",
-)
+identities = np.arange(3, 10) / 10
+at_each = [identity_groups(sequences, threshold=t) for t in identities]
+for groups, colour, label in (
+    (dealt, "0.6", "dealt at random"),
+    (strictest, "#0072B2", "clusters together"),
+):
+    shares = [with_relative_in_training(relatives, groups) for relatives in at_each]
+    left.plot(identities, shares, color=colour, marker="o", lw=2, label=label)
 left.axvline(THRESHOLDS[-1], color="0.4", linestyle=":")
+left.xaxis.set_major_formatter("{x:.0%}")
+left.yaxis.set_major_formatter("{x:.0%}")
 left.set(
-    title=f"The most alike peptide to train on, clusters at {THRESHOLDS[-1]:.0%}",
-    xlabel="residues of the shorter peptide that agree (share)",
+    title=f"With a relative to train on, clusters at {THRESHOLDS[-1]:.0%}",
+    xlabel="relatives agree in at least",
     ylabel="peptides",
 )
 left.legend(frameon=False)

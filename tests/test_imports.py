@@ -27,6 +27,9 @@ assert_absent("torch", "esm", "Bio", "typer", "rich", "h5py")
 import sklearn_esm.baselines, sklearn_esm.display, sklearn_esm.variants
 assert_absent("torch", "matplotlib")
 
+import sklearn_esm.model_selection
+assert_absent("torch", "pyopal")
+
 from sklearn_esm._checkpoints import _download, _fingerprint
 _download.checkpoint_folder()
 assert_absent("torch", "esm")

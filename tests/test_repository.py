@@ -27,7 +27,7 @@ def test_the_citation_names_the_version_of_the_package():
 
 def test_the_oldest_versions_tested_are_the_lower_bounds():
     extras = PROJECT["optional-dependencies"]
-    tested = ["plot", "pandas", "polars", "dask", "hub", "cli", "test"]
+    tested = ["plot", "pandas", "polars", "dask", "hub", "cli", "groups", "test"]
     bounds = lower_bounds([*PROJECT["dependencies"], *(one for name in tested for one in extras[name])])
     pins = dict(line.split("==") for line in lines("constraints-oldest.txt"))
     del bounds["torch"]  # one version for every developer, see constraints-oldest.txt

@@ -23,6 +23,7 @@ PUBLIC_MODULES = [
     "sklearn_esm.display",
     "sklearn_esm.distributed",
     "sklearn_esm.variants",
+    "sklearn_esm.model_selection",
 ]
 LIKE_DOCTEST = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
@@ -49,6 +50,8 @@ def test_code_runs_and_prints_what_the_page_says(page, tmp_path, monkeypatch, ca
         pytest.importorskip("Bio")
     if "sklearn_esm.display" in page.read_text(encoding="utf-8"):
         pytest.importorskip("matplotlib").use("agg")
+    if "identity_groups" in page.read_text(encoding="utf-8"):
+        pytest.importorskip("pyopal")
     monkeypatch.chdir(tmp_path)
     names = {}
     for number, (code, expected) in enumerate(blocks(page), start=1):

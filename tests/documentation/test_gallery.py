@@ -80,12 +80,13 @@ def test_a_whole_search_needs_one_pass_of_each_peptide(output_of):
 
 
 def test_relatives_flatter_a_nearest_neighbour(output_of):
+    pytest.importorskip("pyopal")
     printed = output_of("homology_aware_cv", "--shuffles", "2")
     rows = [[name, *map(float, cells)] for name, *cells in rows_of(printed.replace("%", ""), 5)]
     thresholds, clusters, largest = (row[1:] for row in rows[:3])
     assert thresholds == [80, 70, 60, 50]
-    assert clusters == [300, 266, 219, 128]
-    assert largest == [5, 7, 16, 138]
+    assert clusters == [294, 277, 250, 225]
+    assert largest == [5, 5, 6, 7]
     nearest, logistic = ({name: values for name, *values in some} for some in (rows[3:7], rows[7:11]))
     for scores in (nearest, logistic):
         for dealt, together, difference in zip(
@@ -96,8 +97,8 @@ def test_relatives_flatter_a_nearest_neighbour(output_of):
         ):
             assert 0.8 < together < 0.95
             assert dealt - together == pytest.approx(difference, abs=0.0011)  # each is rounded
-    # 0.046 +- 0.016 and 0.006 +- 0.014 of ten shuffles
-    assert 0.01 < nearest["difference"][3] < 0.09
+    # 0.027 +- 0.012 and 0.007 +- 0.011 of ten shuffles
+    assert 0 < nearest["difference"][3] < 0.06
     assert -0.03 < logistic["difference"][3] < 0.04
 
 
