@@ -48,8 +48,8 @@ class ESMLikelihoodTransformer(SequenceTransformer):
         - ``"wt-marginals"``: the same from one pass of the reference with nothing masked.
         - ``"pseudo-log-likelihood-ratio"``: the pseudo-log-likelihood of x minus that of the
           ``reference``. x may have any length, so this also scores insertions and deletions. It needs a
-          pass for every residue of every variant. Each residue adds a negative term, so an insertion
-          lowers the score, and a deletion raises it, whatever their effects.
+          pass for every residue of every variant. Each residue adds a negative term, so insertions tend
+          to score lower and deletions higher, whatever their effects.
 
     reference : str or None, default=None
         Sequence, usually the wild type, that the marginals and the ratio compare with. For marginals

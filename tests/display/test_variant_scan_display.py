@@ -304,7 +304,7 @@ def test_a_reference_is_cleaned_as_sequences_are(checkpoint):
         ),
         (
             {"measured": {"M24A": 1}},
-            "measured must have substitutions of the reference; got 'M24A', and the reference has no resi",
+            "measured must have substitutions of the reference; got 'M24A', and the reference has no",
         ),
         (
             {"positions": [0]},
