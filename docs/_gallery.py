@@ -17,6 +17,7 @@ FIRST = (
     "homology_aware_cv",
     "leak_of_pca",
     "assay_columns",
+    "mutation_table",
     "variant_effects",
     "gfp_brightness",
     "which_variants_next",

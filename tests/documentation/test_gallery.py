@@ -32,6 +32,19 @@ def test_variant_effects_scores_every_kind_of_features_on_both_splits(output_of)
     assert min(scores[kind][1] for kind in ("embedding", "augmented")) > 0.3
 
 
+def test_a_table_of_mutations_ends_in_a_saved_model(output_of):
+    printed = output_of("mutation_table")
+    found = {
+        row[0]: float(row[1])
+        for row in re.findall(r"^([\w-]+) +(-?[\d.]+) +-?[\d.]+ to -?[\d.]+$", printed, re.MULTILINE)
+    }
+    assert set(found) == {"zero-shot", "one-hot", "embedding", "augmented"}
+    assert found["one-hot"] == 0  # it has seen nothing of these positions
+    assert max(map(abs, found.values())) < 0.4
+    assert "[209, 209, 209, 209, 209] per fold" in printed
+    assert re.search(r"^p.Asp40Tyr +-?[\d.]+$", printed, re.MULTILINE)
+
+
 def test_a_greedy_choice_finds_more_than_chance(output_of):
     printed = output_of("which_variants_next")
     found = {
