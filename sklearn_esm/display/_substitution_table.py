@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from sklearn_esm._sequences import MASK, clean_sequences
+from sklearn_esm.variants import apply_mutations
+from sklearn_esm.variants._notation import parse_rows
 
 # special, aliphatic, aromatic, polar, positive and negative ones together
 AMINO_ACIDS = "GPAVILMCFWYSTNQHKRDE"
-
-_SUBSTITUTION = re.compile(r"([A-Z])(\d+)([A-Z])", re.ASCII)
 
 
 def clean_reference(reference: Any) -> str:
@@ -87,10 +86,15 @@ def table_of(
     if isinstance(effects, Mapping) or type(effects).__name__ == "Series":
         table = np.full(shape, np.nan)
         columns = {int(position): column for column, position in enumerate(positions)}
-        for name, effect in effects.items():
-            position, new = _parsed(name, what, reference, first_position, residues)
+        names = list(effects.keys())
+        for name, place in zip(names, _places(names, what, reference, first_position), strict=True):
+            position, new = place
+            if new not in residues:
+                raise ValueError(
+                    f"{what} must have the 20 amino acids only; got {name!r}. Remove other variants."
+                )
             if position in columns:
-                table[residues.index(new), columns[position]] = effect
+                table[residues.index(new), columns[position]] = effects[name]
     else:
         table = np.array(effects, dtype=np.float64)
         if table.shape != shape:
@@ -103,21 +107,19 @@ def table_of(
     return table
 
 
-def _parsed(name: Any, what: str, reference: str, first_position: int, residues: str) -> tuple[int, str]:
-    """Return the position and the new residue of a substitution."""
-    found = _SUBSTITUTION.fullmatch(name) if isinstance(name, str) else None
-    if found is None or found[3] not in residues:
-        raise ValueError(
-            f"{what} must have names of single substitutions, such as 'A24G'; got {name!r}. Remove "
-            "other variants."
-        )
-    position = int(found[2])
-    index = position - first_position
-    there = reference[index] if 0 <= index < len(reference) else "no residue"
-    if there != found[1]:
-        raise ValueError(
-            f"{what} must have substitutions of the reference; got {name!r}, and the reference has "
-            f"{there} at position {position}. Set first_position to the number of its first residue, or "
-            "pass the wild type of these substitutions."
-        )
-    return position, found[3]
+def _places(
+    names: list[Any], what: str, reference: str, first_position: int
+) -> Iterator[tuple[int, str]]:
+    """Yield the position and the new residue of each substitution."""
+    try:
+        if names:
+            apply_mutations(reference, names, first_position)  # checks every name
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{what} must have names of single substitutions. {error}") from error
+    for name, changes in zip(names, parse_rows(names), strict=True):
+        if len(changes) != 1 or not changes[0].first == changes[0].last or len(changes[0].new) != 1:
+            raise ValueError(
+                f"{what} must have names of single substitutions, such as 'A24G'; got {name!r}. Remove "
+                "other variants."
+            )
+        yield changes[0].first, changes[0].new

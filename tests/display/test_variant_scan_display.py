@@ -287,24 +287,26 @@ def test_a_reference_is_cleaned_as_sequences_are(checkpoint):
             "measured must have the shape (20, positions), here (20, 18); got (18,)",
         ),
         (
-            {"measured": {"A24G:K30R": 1}},
-            "measured must have names of single substitutions, such as 'A24G'; got 'A",
+            {"measured": {f"{REFERENCE[1]}2G:{REFERENCE[2]}3G": 1}},
+            "measured must have names of single substitutions, such as 'A24G'; got '",
         ),
         (
             {"measured": {"M1*": 1}},
-            "measured must have names of single substitutions, such as 'A24G'; got 'M1*'",
+            "measured must have names of single substitutions. Row 0 (M1*) must not have a stop; got "
+            "'M1*'.",
         ),
         (
             {"measured": {7: 1}},
-            "measured must have names of single substitutions, such as 'A24G'; got 7.",
+            "measured must have names of single substitutions. Row 0 must be a string of mutations such "
+            "as 'A24G:K30R'; got 7",
         ),
         (
             {"scores": {"K1A": 1}},
-            "scores must have substitutions of the reference; got 'K1A', and the reference has M at",
+            "scores must have names of single substitutions. Row 0 (K1A) must have ",
         ),
         (
             {"measured": {"M24A": 1}},
-            "measured must have substitutions of the reference; got 'M24A', and the reference has no",
+            "measured must have names of single substitutions. Row 0 (M24A) must have positions 1 to 18",
         ),
         (
             {"positions": [0]},
