@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
-from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_esm._available_memory import check_fits
@@ -23,6 +22,7 @@ from sklearn_esm._execution._request import Request
 from sklearn_esm._execution._results import Source, results_of
 from sklearn_esm._parameters import check_parameters, published_architecture
 from sklearn_esm._sequences import SequenceError, clean_sequences, shorten
+from sklearn_esm._tags import StringTransformer
 
 # raises an error if parameters or sequences do not suit an architecture
 _Check: TypeAlias = Callable[[list[str | None], Architecture], object]
@@ -30,14 +30,13 @@ _Check: TypeAlias = Callable[[list[str | None], Architecture], object]
 _Write: TypeAlias = Callable[[np.ndarray, int, int, np.ndarray], None]
 
 
-class SequenceTransformer(TransformerMixin, BaseEstimator):
+class SequenceTransformer(StringTransformer):
     """Base class of the transformers of protein sequences, which run an ESM model.
 
     Their common parameters: ``model``, ``overlong``, ``max_length``, ``invalid``,
     ``missing``, ``device``, ``dtype``, ``batch_tokens``, ``cache``, ``n_jobs`` and ``verbose``.
     """
 
-    _doc_link_module = "sklearn_esm"
     _doc_link_template = (
         "https://sklearn-esm.readthedocs.io/en/stable/api/sklearn_esm.{estimator_name}.html"
     )
@@ -116,15 +115,6 @@ class SequenceTransformer(TransformerMixin, BaseEstimator):
             )
         prune_cache(self.cache, max_bytes)
         return cache_info(self.cache)
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.one_d_array = True
-        tags.input_tags.two_d_array = False
-        tags.input_tags.string = True
-        tags.input_tags.allow_nan = self.missing == "nan"
-        tags.transformer_tags.preserves_dtype = []
-        return tags
 
     def _check_parameters(self) -> None:
         """Raise ValueError or TypeError if a parameter is invalid for any model."""

@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
+from sklearn_esm._tags import StringTransformer
 from sklearn_esm.variants._apply import mutated
 from sklearn_esm.variants._names import names_of
 from sklearn_esm.variants._reference import checked_reference, column_of_texts, texts_of
 
 
-class MutationsToSequences(TransformerMixin, BaseEstimator):
+class MutationsToSequences(StringTransformer):
     """Turn mutations such as ``"A24G:K30R"`` into whole sequences.
 
     Put it before an ESM transformer, so that a pipeline accepts the column of mutations of a table.
@@ -54,7 +54,6 @@ class MutationsToSequences(TransformerMixin, BaseEstimator):
     (2, 128)
     """
 
-    _doc_link_module = "sklearn_esm"
     _doc_link_template = (
         "https://sklearn-esm.readthedocs.io/en/stable/api/sklearn_esm.variants.{estimator_name}.html"
     )
@@ -154,11 +153,3 @@ class MutationsToSequences(TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self)
         return np.array(["sequence"], dtype=object)
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.one_d_array = True
-        tags.input_tags.two_d_array = False
-        tags.input_tags.string = True
-        tags.transformer_tags.preserves_dtype = []
-        return tags

@@ -56,8 +56,12 @@ class RowsAsSequences:
         numbers = validate_data(self, X, reset=reset)
         residues = np.array(list("ACDEFGHIKLMNPQRSTVWY"))
         rows = residues[np.floor(4 * np.abs(numbers)).astype(int) % len(residues)]
-        sequences = [self.repeats * "".join(row) for row in rows]
-        return pd.Series(sequences, index=X.index) if isinstance(X, pd.DataFrame) else sequences
+        texts = self.texts_of(rows)
+        return pd.Series(texts, index=X.index) if isinstance(X, pd.DataFrame) else texts
+
+    def texts_of(self, rows):
+        """Strings for the estimator, one for each row of residues."""
+        return [self.repeats * "".join(row) for row in rows]
 
 
 def assert_check_estimator_passes(reader):
