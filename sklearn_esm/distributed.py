@@ -202,7 +202,11 @@ def _with_column(frame: Any, name: str, vectors: np.ndarray) -> Any:
     if _is_a(frame, "pyarrow", "Table"):
         return frame.append_column(name, _lists_of_arrow(vectors))
     if _is_a(frame, "polars", "DataFrame"):
-        return frame.with_columns(sys.modules["polars"].Series(name, vectors).arr.to_list())
+        polars = sys.modules["polars"]
+        kind = polars.List(polars.Float32)
+        if not len(vectors):  # the oldest versions cannot make a column of an array without rows
+            return frame.with_columns(polars.Series(name, [], dtype=kind))
+        return frame.with_columns(polars.Series(name, vectors).arr.to_list())
     # not a type of Arrow, because pandas cannot read a parquet file that was written from one of lists
     column = sys.modules["pandas"].Series(list(vectors), index=frame.index, dtype=object)
     return frame.assign(**{name: column})
