@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Set, Sized
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set, Sized
 from contextlib import contextmanager
 from typing import Any, TypeAlias
 
@@ -49,6 +49,14 @@ def items_of(X: Any, *, allow_empty: bool = False) -> list[Any]:
     if items and _is_fasta_path(items[0]) and all(map(_is_fasta_path, items)):
         raise ValueError(_path_message(items[0]))
     return items
+
+
+def labels_of(X: Any, rows: Sequence[int]) -> list[Any]:
+    """Return the labels of rows of a pandas object; none if they are the numbers of the rows."""
+    if not hasattr(type(X), "iloc"):
+        return []
+    labels = X.iloc[list(rows)].index.tolist()
+    return [] if labels == list(rows) else labels
 
 
 def is_biopython_seq(item: Any) -> bool:
