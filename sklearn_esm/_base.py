@@ -21,8 +21,12 @@ from sklearn_esm._execution._progress import shared_progress
 from sklearn_esm._execution._request import Request
 from sklearn_esm._execution._results import Source, results_of
 from sklearn_esm._parameters import check_parameters, published_architecture
+<<<<<<< HEAD
 from sklearn_esm._sequences import SequenceError, clean_sequences, shorten
 from sklearn_esm._tags import StringTransformer
+=======
+from sklearn_esm._sequences import SequenceError, clean_sequences, rows_named, shorten
+>>>>>>> wt-traps
 
 # raises an error if parameters or sequences do not suit an architecture
 _Check: TypeAlias = Callable[[list[str | None], Architecture], object]
@@ -274,13 +278,14 @@ class SequenceTransformer(StringTransformer):
             return sequences
         if self.overlong == "truncate":
             return [sequence and sequence[:limit] for sequence in sequences]
-        for row, sequence in enumerate(sequences):
-            if sequence and len(sequence) > limit:
-                raise SequenceError(
-                    row,
-                    f"({shorten(sequence)}) must have at most {limit:,} residues for {label}; got "
-                    f"{len(sequence):,}. Set overlong={policies} to accept it.",
-                )
+        too_long = ((row, text) for row, text in enumerate(sequences) if text and len(text) > limit)
+        for row, sequence in too_long:
+            raise SequenceError(
+                row,
+                f"({shorten(sequence)}) must have at most {limit:,} residues for {label}; got "
+                f"{len(sequence):,}. Set overlong={policies} to accept it.",
+                rows=rows_named([row, *(other for other, _ in too_long)]),
+            )
         return sequences
 
 

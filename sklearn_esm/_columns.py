@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Set, Sized
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set, Sized
 from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 import numpy as np
 
 _COLUMNS_SHOWN = 10
+_FASTA_SUFFIXES = (".fasta", ".fa", ".faa", ".fas", ".fsa", ".fna")
+_PATH_SHOWN = 60
 _Layout: TypeAlias = "tuple[tuple[int, ...], list[Any], Any]"  # shape, names of columns, first column
 
 
@@ -18,7 +21,8 @@ def items_of(X: Any, *, allow_empty: bool = False) -> list[Any]:
     Raises
     ------
     ValueError
-        If X is a single sequence, is empty and may not be, or has several columns or dimensions.
+        If X is a single sequence, is empty and may not be, has several columns or dimensions, or
+        holds paths of FASTA files.
     TypeError
         If X has an unsupported type or cannot be read.
     """
@@ -41,7 +45,18 @@ def items_of(X: Any, *, allow_empty: bool = False) -> list[Any]:
             "sequences, for instance with a ColumnTransformer."
         )
     with _explained(X):
-        return _to_list(column)
+        items = _to_list(column)
+    if items and _is_fasta_path(items[0]) and all(map(_is_fasta_path, items)):
+        raise ValueError(_path_message(items[0]))
+    return items
+
+
+def labels_of(X: Any, rows: Sequence[int]) -> list[Any]:
+    """Return the labels of rows of a pandas object; none if they are the numbers of the rows."""
+    if not hasattr(type(X), "iloc"):
+        return []
+    labels = X.iloc[list(rows)].index.tolist()
+    return [] if labels == list(rows) else labels
 
 
 def is_biopython_seq(item: Any) -> bool:
@@ -51,6 +66,12 @@ def is_biopython_seq(item: Any) -> bool:
 
 def _refuse_containers(X: Any) -> None:
     kind = type(X).__name__
+    if isinstance(X, str) and _has_fasta_suffix(X):
+        raise ValueError(_path_message(X))
+    if isinstance(X, os.PathLike):
+        raise TypeError(_path_message(X))
+    if isinstance(X, tuple) and hasattr(X, "sequences"):
+        raise ValueError(f"X must be a list or column of sequences; got {kind}. Pass X.sequences.")
     # checked on the class, because a table with a column "seq" has an attribute of that name
     if isinstance(X, str) or is_biopython_seq(X) or hasattr(type(X), "seq"):
         raise ValueError(
@@ -66,6 +87,30 @@ def _refuse_containers(X: Any) -> None:
         raise TypeError(
             f"X must hold sequences; got the sparse matrix {kind}. Pass a list or column of sequences."
         )
+
+
+def _is_fasta_path(item: Any) -> bool:
+    if not isinstance(item, str):
+        return isinstance(item, os.PathLike)
+    if not _has_fasta_suffix(item):
+        return False
+    # a row of an alignment can end in ".fa"
+    return "/" in item or "\\" in item or ".fasta" in item[1:].lower() or os.path.isfile(item)
+
+
+def _has_fasta_suffix(text: str) -> bool:
+    # the end only, because a sequence is long
+    return text[-20:].rstrip().lower().removesuffix(".gz").endswith(_FASTA_SUFFIXES)
+
+
+def _path_message(path: Any) -> str:
+    shown = str(os.fsdecode(path))  # str, because numpy's strings have another repr
+    if len(shown) > _PATH_SHOWN:
+        shown = "..." + shown[3 - _PATH_SHOWN :]
+    return (
+        f"X must be a list or column of sequences; got the path {shown!r}. Read a FASTA file with "
+        "names, sequences = sklearn_esm.read_fasta(path), and pass sequences."
+    )
 
 
 def _layout(X: Any) -> _Layout:

@@ -54,7 +54,9 @@ class ESMContactTransformer(SequenceTransformer):
         residues or a row of NaN.
 
     device : str or None, default=None
-        ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``. ``None`` selects the best one present.
+        ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``. ``None`` selects the best one present. A
+        device that is not present raises an error when the model is about to run on it, as in
+        :class:`ESMEmbeddingTransformer`.
 
     dtype : {"float32", "bfloat16", "float16", "int8"}, default="float32"
         Arithmetic of the model; maps are always float32.

@@ -46,6 +46,8 @@ class ESMEmbeddingTransformer(SequenceTransformer):
         and must return a vector whose size does not depend on the length; ``fit`` calls it once on
         random states, and its vectors are not cached. A list is concatenated in its order. ``None``
         returns an object array of ``(residues, dim)`` float32 arrays, which are not cached either.
+        Scalers and classifiers do not accept it: they raise "setting an array element with a
+        sequence". For one row per residue, call ``np.concatenate`` on it first.
 
     overlong : {"error", "truncate", "window"}, default="error"
         How to handle sequences longer than ``max_length``. ``"truncate"`` keeps the beginning.
@@ -68,7 +70,9 @@ class ESMEmbeddingTransformer(SequenceTransformer):
         (an array of no residues with ``pooling=None``). Texts such as ``"nan"`` always raise an error.
 
     device : str or None, default=None
-        ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``. ``None`` selects the best one present.
+        ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``. ``None`` selects the best one present. A
+        device that is not present raises an error when the model is about to run on it. ``fit`` does
+        not run the model, nor does a ``transform`` whose vectors are all cached.
 
     dtype : {"float32", "bfloat16", "float16", "int8"}, default="float32"
         Arithmetic of the model; the output is always float32. bfloat16 and float16 are faster on GPUs

@@ -25,10 +25,17 @@ class FastaRecords(NamedTuple):
         Text after the ``>`` of each record.
     sequences : list of str
         Letters of each record, unchanged.
+    ids : list of str
+        First word of each name, as in most tables; ``""`` for an empty name.
     """
 
     names: list[str]
     sequences: list[str]
+
+    @property
+    def ids(self) -> list[str]:
+        """First word of each name, ``""`` if there is none."""
+        return [(name.split(maxsplit=1) or [""])[0] for name in self.names]
 
 
 class Record(NamedTuple):
@@ -55,7 +62,8 @@ def read_fasta(path: str | os.PathLike[str] | IO[Any], *, empty: str = "error") 
     Returns
     -------
     FastaRecords
-        A named tuple of two lists, ``names`` and ``sequences``.
+        A named tuple of two lists, ``names`` and ``sequences``. Its property ``ids`` is the list of
+        first words of the names.
 
     Raises
     ------
@@ -91,9 +99,12 @@ def read_fasta(path: str | os.PathLike[str] | IO[Any], *, empty: str = "error") 
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = Path(folder) / "peptides.fasta"
     ...     _ = path.write_text(">magainin 2\nGIGKFLHSAKKF\nGKAFVGEIMNS\n>LL-37\nLLGDFFRKSK\n")
-    ...     names, sequences = read_fasta(path)
+    ...     records = read_fasta(path)
+    >>> names, sequences = records
     >>> names
     ['magainin 2', 'LL-37']
+    >>> records.ids
+    ['magainin', 'LL-37']
     >>> sequences[0]
     'GIGKFLHSAKKFGKAFVGEIMNS'
     >>> ESMEmbeddingTransformer("esm2_t6_1M_bundled").fit_transform(sequences).shape

@@ -5,12 +5,13 @@ A clean sequence holds upper-case residues and ``MASK`` only, one character per 
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
-from sklearn_esm._columns import is_biopython_seq, items_of
+from sklearn_esm._columns import is_biopython_seq, items_of, labels_of
 
 Invalid: TypeAlias = Literal["error", "unknown", "mask", "drop"]
 Missing: TypeAlias = Literal["error", "nan"]
@@ -24,6 +25,8 @@ _CODES[np.frombuffer(RESIDUES.encode(), dtype=np.uint8)] = np.arange(len(RESIDUE
 _REPLACEMENTS = {"unknown": "X", "mask": MASK, "drop": ""}
 _RESIDUE_BYTES = RESIDUES.encode()
 _BLOCK = 1024  # rows that are checked together
+_ROWS_NAMED = 5  # invalid rows that an error names
+_ROWS_COUNTED = 100_000  # invalid rows that are counted, which bounds the time before an error
 # starts with the plain character set, so that the regex engine skips residues quickly
 _INVALID = re.compile(
     rf"[^{RESIDUES}{RESIDUES.lower()}](?:(?<=<)(?i:mask|cls|eos|pad|unk|sep|null_\d+)>)?", re.ASCII
@@ -56,16 +59,19 @@ class SequenceError(ValueError):
         The problem and its fix.
     noun : str, default="Sequence"
         First word of the message, before the row.
+    rows : str, default=""
+        End of the message: the label of the row, and the other invalid rows.
     """
 
-    def __init__(self, row: int, problem: str, noun: str = "Sequence") -> None:
-        super().__init__(row, problem, noun)  # all arguments, so that the error can be pickled
+    def __init__(self, row: int, problem: str, noun: str = "Sequence", rows: str = "") -> None:
+        super().__init__(row, problem, noun, rows)  # all arguments, so that the error can be pickled
         self.row = row
         self.problem = problem
         self._noun = noun
+        self._rows = rows
 
     def __str__(self) -> str:
-        return f"{self._noun} {self.row} {self.problem}"
+        return f"{self._noun} {self.row} {self.problem}{self._rows}"
 
 
 def clean_sequences(
@@ -99,7 +105,7 @@ def clean_sequences(
     ValueError
         If a policy is unknown, or if ``X`` has no rows and must have some.
     SequenceError
-        If a row is invalid.
+        If a row is invalid. The message describes the first such row, and counts the others.
     TypeError
         If a row is not a sequence.
     """
@@ -111,9 +117,34 @@ def clean_sequences(
         block = items[first : first + _BLOCK]
         if _all_clean(block):
             clean += block
-        else:
+            continue
+        try:
             clean += [_clean(item, row, invalid, missing) for row, item in enumerate(block, first)]
+        except SequenceError as error:
+            row, problem, noun, _ = error.args
+            rows = rows_named(_invalid_rows(items, first, invalid, missing), X)
+            raise SequenceError(row, problem, noun, rows) from error.__cause__
+        except TypeError as error:
+            rows = rows_named(_invalid_rows(items, first, invalid, missing), X)
+            raise TypeError(f"{error}{rows}") from None
     return clean
+
+
+def rows_named(invalid_rows: Iterable[int], X: Any = None) -> str:
+    """Return the end of an error about the first of some rows: its label, and the other rows."""
+    rows = list(islice(invalid_rows, _ROWS_COUNTED))
+    named = rows[:_ROWS_NAMED]
+    labels = [shorten(repr(label), 40) for label in labels_of(X, named)]
+    text = f" The index label of row {rows[0]} is {labels[0]}." if labels else ""
+    if len(rows) == 1:
+        return text
+    at_least = "At least " if len(rows) == _ROWS_COUNTED else ""
+    others = "1 other row is" if len(rows) == 2 else f"{len(rows) - 1:,} other rows are"
+    shown = [str(row) for row in named]
+    if labels:
+        shown = [f"{row} (label {label})" for row, label in zip(named, labels, strict=True)]
+    end = ", ..." if len(rows) > _ROWS_NAMED else "."
+    return f"{text} {at_least}{others} invalid: {', '.join(shown[1:])}{end}"
 
 
 def scored_positions(sequence: str) -> Sequence[int]:
@@ -164,6 +195,19 @@ def _all_clean(items: list[Any]) -> bool:
     joined = "".join(items)
     # no missing value that became text consists of these capitals only, and no mutation does
     return joined.isascii() and not joined.encode().translate(None, _RESIDUE_BYTES)
+
+
+def _invalid_rows(items: list[Any], first: int, invalid: str, missing: str) -> Iterator[int]:
+    """Yield the invalid rows from row ``first`` on; blocks of clean sequences are skipped."""
+    for start in range(first, len(items), _BLOCK):
+        block = items[start : start + _BLOCK]
+        if _all_clean(block):
+            continue
+        for row, item in enumerate(block, start):
+            try:
+                _clean(item, row, invalid, missing)
+            except (SequenceError, TypeError):
+                yield row
 
 
 def _clean(item: Any, row: int, invalid: str, missing: str) -> str | None:

@@ -88,8 +88,9 @@ def embed_partition(
         try:
             vectors = _embed(frame[column], estimator)
         except SequenceError as error:
-            row, problem, noun = error.args
-            raise SequenceError(row, problem + _rest_of_row(frame, column, row), noun) from None
+            row, problem, noun, rows = error.args
+            problem += _rest_of_row(frame, column, row)
+            raise SequenceError(row, problem, noun, rows) from None
     return _with_column(frame, name, vectors)
 
 

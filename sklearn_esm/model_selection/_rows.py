@@ -25,10 +25,10 @@ def sequences_of(X: Any) -> list[str]:
     try:
         cleaned = clean_sequences(X, invalid="error", missing="error")
     except SequenceError as error:
-        row, problem, noun = error.args
+        row, problem, noun, rows = error.args
         for policy, fix in _POLICIES.items():
             found, known, _ = problem.partition(policy)
             if known:
                 problem = found + fix
-        raise SequenceError(row, problem, noun) from None
+        raise SequenceError(row, problem, noun, rows) from None
     return [sequence for sequence in cleaned if sequence is not None]

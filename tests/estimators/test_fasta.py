@@ -287,3 +287,23 @@ def test_records_equal_those_of_biopython(records):
     text = "".join(f">{name}\n{sequence}\n" for name, sequence in records)
     expected = [(n, "".join(s.split())) for n, s in biopython.SimpleFastaParser(io.StringIO(text))]
     assert list(zip(*read(text.encode(), empty="keep"), strict=True)) == expected
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "P1",
+        "sp|P69905|HBA_HUMAN Hemoglobin OS=Homo sapiens",
+        " P1 a",
+        "P1\ta b",
+        "P1\N{NO-BREAK SPACE}a",
+    ],
+)
+def test_ids_equal_those_of_biopython(name):
+    text = f">{name}\nMKT\n>last one\nGIG\n"
+    expected = [record.id for record in biopython.FastaIterator(io.StringIO(text))]
+    records = read(text.encode())
+    assert records.ids == expected
+    names, sequences = records
+    assert (len(names), sequences) == (2, ["MKT", "GIG"])

@@ -34,7 +34,7 @@ def test_the_error_of_a_row_carries_its_number(item, message):
     with pytest.raises(SequenceError, match=f"^{re.escape(message)}") as error:
         clean(["MKT", "GIG", item, "MK*T"])
     assert error.value.row == 2
-    assert str(error.value).endswith(error.value.problem)
+    assert str(error.value).endswith(f"{error.value.problem} 1 other row is invalid: 3.")
     assert isinstance(error.value, ValueError)
 
 

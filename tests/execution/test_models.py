@@ -14,6 +14,7 @@ import pytest
 import torch
 from esm.model import esm1, esm2
 from fair_esm_oracle import FAMILIES, assert_faithful, fair_esm_residues, save_random_checkpoint
+from sklearn.base import clone
 
 from sklearn_esm import ESMEmbeddingTransformer
 from sklearn_esm._checkpoints._fingerprint import identify
@@ -200,3 +201,21 @@ def test_the_estimator_refuses_an_absent_device(checkpoints, monkeypatch):
     transformer = ESMEmbeddingTransformer(checkpoints["esm2"].path, device="cuda")
     with pytest.raises(ValueError, match="device must be present on this machine; got 'cuda'"):
         transformer.fit_transform(["MKT"])
+
+
+def test_an_absent_device_is_refused_when_the_model_is_about_to_run(checkpoints, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    on_cpu = ESMEmbeddingTransformer(checkpoints["esm2"].path, device="cpu", missing="nan")
+    expected = on_cpu.fit_transform(["MKT", None])
+    on_gpu = clone(on_cpu).set_params(device="cuda").fit(["GIG"])
+    np.testing.assert_array_equal(on_gpu.transform(["MKT", None]), expected)
+    on_gpu.precompute(["MKT"], layers=-1)
+    assert np.isnan(on_gpu.transform([None])).all()
+    assert len(on_gpu.transform([])) == 0
+    for embed in (on_gpu.transform, on_gpu.precompute):
+        with pytest.raises(ValueError, match="device must be present on this machine; got 'cuda'"):
+            embed(["MKT", "GIG"])
+    for pooling in (None, lambda residues: residues[0]):
+        refused = clone(on_gpu).set_params(pooling=pooling)
+        with pytest.raises(ValueError, match="device must be present on this machine; got 'cuda'"):
+            refused.fit(["MKT"]).transform(["MKT"])
