@@ -49,6 +49,7 @@ myst_heading_anchors = 3
 autosummary_generate = True
 autodoc_typehints = "none"  # the docstrings say it in words
 autodoc_member_order = "bysource"
+python_maximum_signature_line_length = 80  # longer ones have one parameter per line
 toc_object_entries_show_parents = "hide"
 numpydoc_show_class_members = False  # the page shows them in full
 

@@ -21,12 +21,8 @@ from sklearn_esm._execution._progress import shared_progress
 from sklearn_esm._execution._request import Request
 from sklearn_esm._execution._results import Source, results_of
 from sklearn_esm._parameters import check_parameters, published_architecture
-<<<<<<< HEAD
-from sklearn_esm._sequences import SequenceError, clean_sequences, shorten
-from sklearn_esm._tags import StringTransformer
-=======
 from sklearn_esm._sequences import SequenceError, clean_sequences, rows_named, shorten
->>>>>>> wt-traps
+from sklearn_esm._tags import StringTransformer
 
 # raises an error if parameters or sequences do not suit an architecture
 _Check: TypeAlias = Callable[[list[str | None], Architecture], object]

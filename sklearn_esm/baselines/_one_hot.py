@@ -71,6 +71,13 @@ class OneHotResidues(SequenceBaseline):
     :class:`sklearn.feature_selection.VarianceThreshold` to the pipeline. It removes what is constant in
     the training rows: residues that do not occur, and positions that do not vary.
 
+    Ridge regression on one-hot residues is a strong baseline for variants of one protein [1]_.
+
+    References
+    ----------
+    .. [1] Hsu et al. (2022), "Learning protein fitness models from evolutionary and assay-labeled
+       data", Nature Biotechnology 40.
+
     Examples
     --------
     >>> from sklearn_esm.baselines import OneHotResidues

@@ -63,6 +63,11 @@ def load_peptides(*, return_X_y: bool = False, as_frame: bool = False) -> Bunch 
     (data, target) : tuple
         If ``return_X_y=True``.
 
+    See Also
+    --------
+    load_gb1 : Measured effects of the single substitutions of a protein.
+    sklearn_esm.model_selection.identity_groups : Groups for a split by similarity.
+
     Notes
     -----
     These data are for examples and tests, not a benchmark. The classes differ in length and charge:

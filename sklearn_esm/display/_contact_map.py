@@ -49,6 +49,15 @@ class ContactMapDisplay:
     --------
     sklearn_esm.ESMContactTransformer : Predict contacts.
 
+    Notes
+    -----
+    The contacts of a language model are usually compared by their precision at L [1]_.
+
+    References
+    ----------
+    .. [1] Rao et al. (2021), "Transformer protein language models are unsupervised structure
+       learners", ICLR.
+
     Examples
     --------
     >>> import numpy as np

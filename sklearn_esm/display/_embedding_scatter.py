@@ -6,20 +6,17 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sklearn.base import clone
-from sklearn.decomposition import PCA, IncrementalPCA, TruncatedSVD
-from sklearn.exceptions import NotFittedError
-from sklearn.pipeline import Pipeline
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils import check_random_state
 
 from sklearn_esm.display._matplotlib import COLOURS, MARKERS, axes_or_new, style
+from sklearn_esm.display._points import SIZE, legend_marker, scatter, scatter_classes
+from sklearn_esm.display._reduction import axis_labels, fit_apply, reduce_to_two
 from sklearn_esm.display._targets import classes_of, in_words, is_missing, plain_values
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _UNKNOWN = "0.8"  # a light grey
-_DRAWN: dict[str, Any] = {"s": 26, "alpha": 0.8, "edgecolor": "white", "linewidth": 0.4}
 
 
 class EmbeddingDisplay:
@@ -54,8 +51,10 @@ class EmbeddingDisplay:
         Fitted reducer. Its ``transform`` gives the coordinates of further embeddings.
 
     scatters_ : list of matplotlib.collections.PathCollection
-        Points of each class in the order of the legend, or all points. Points with missing values
-        are last.
+        The points in drawing order. If values are missing, their points follow, and are drawn below.
+
+    order_ : ndarray of int of shape (n_sequences,)
+        Rows of ``points`` in drawing order. It is random, so that no class covers the others.
 
     legend_ : matplotlib.legend.Legend or None
         Legend of the classes, to the right of the axes. Create your own figures with
@@ -127,6 +126,9 @@ class EmbeddingDisplay:
         name: str | None = None,
         ax: Axes | None = None,
         cmap: str = "viridis",
+        s: float = SIZE,
+        alpha: float = 0.8,
+        random_state: Any = 0,
     ) -> EmbeddingDisplay:
         """Embed sequences and draw them.
 
@@ -162,6 +164,16 @@ class EmbeddingDisplay:
         cmap : str, default="viridis"
             Name of the matplotlib colormap of a quantity.
 
+        s : float, default=26.0
+            Area of a point, as in :meth:`matplotlib.axes.Axes.scatter`. Use 2 to 8 for thousands of
+            points. The markers of the legend keep their size.
+
+        alpha : float, default=0.8
+            Opacity of the points, from 0 to 1.
+
+        random_state : int, RandomState instance or None, default=0
+            Seed of the drawing order.
+
         Returns
         -------
         EmbeddingDisplay
@@ -170,13 +182,13 @@ class EmbeddingDisplay:
         Raises
         ------
         ValueError
-            If the estimator does not return a table, the reducer returns one dimension, or ``y`` is
-            invalid.
+            If the estimator does not return a table, the reducer returns one dimension, or ``y``, ``s``
+            or ``alpha`` is invalid.
         ImportError
             If matplotlib is not installed.
         """
         return cls.from_embeddings(
-            _fit_apply(estimator, X, "estimator")[1],
+            fit_apply(estimator, X, "estimator")[1],
             y,
             reducer=reducer,
             target_names=target_names,
@@ -184,6 +196,9 @@ class EmbeddingDisplay:
             name=name,
             ax=ax,
             cmap=cmap,
+            s=s,
+            alpha=alpha,
+            random_state=random_state,
         )
 
     @classmethod
@@ -198,6 +213,9 @@ class EmbeddingDisplay:
         name: str | None = None,
         ax: Axes | None = None,
         cmap: str = "viridis",
+        s: float = SIZE,
+        alpha: float = 0.8,
+        random_state: Any = 0,
     ) -> EmbeddingDisplay:
         """Draw embeddings.
 
@@ -206,7 +224,7 @@ class EmbeddingDisplay:
         embeddings : array-like of shape (n_sequences, n_features)
             Embeddings without missing values.
 
-        y, reducer, target_names, target_label, name, ax, cmap
+        y, reducer, target_names, target_label, name, ax, cmap, s, alpha, random_state
             Same as in :meth:`from_estimator`.
 
         Returns
@@ -217,7 +235,8 @@ class EmbeddingDisplay:
         Raises
         ------
         ValueError
-            If the embeddings are not a table, the reducer returns one dimension, or ``y`` is invalid.
+            If the embeddings are not a table, the reducer returns one dimension, or ``y``, ``s`` or
+            ``alpha`` is invalid.
         ImportError
             If matplotlib is not installed.
         """
@@ -231,20 +250,28 @@ class EmbeddingDisplay:
             raise ValueError(
                 f"y must have the shape ({len(table)},); got {np.shape(y)}. Pass one value per sequence."
             )
-        fitted, points = _reduce(table, reducer)
+        fitted, points = reduce_to_two(table, reducer)
         label = getattr(y, "name", None) if target_label is None else target_label
         display = cls(
             points,
             y=y,
             target_names=target_names,
             target_label=None if label is None else str(label),
-            axis_labels=_axis_labels(fitted),
+            axis_labels=axis_labels(fitted),
             name=name,
         )
         display.reducer_ = fitted
-        return display.plot(ax=ax, cmap=cmap)
+        return display.plot(ax=ax, cmap=cmap, s=s, alpha=alpha, random_state=random_state)
 
-    def plot(self, *, ax: Axes | None = None, cmap: str = "viridis") -> EmbeddingDisplay:
+    def plot(
+        self,
+        *,
+        ax: Axes | None = None,
+        cmap: str = "viridis",
+        s: float = SIZE,
+        alpha: float = 0.8,
+        random_state: Any = 0,
+    ) -> EmbeddingDisplay:
         """Draw the points.
 
         Parameters
@@ -255,92 +282,66 @@ class EmbeddingDisplay:
         cmap : str, default="viridis"
             Name of the matplotlib colormap of a quantity.
 
+        s : float, default=26.0
+            Area of a point, as in :meth:`matplotlib.axes.Axes.scatter`. Use 2 to 8 for thousands of
+            points. The markers of the legend keep their size.
+
+        alpha : float, default=0.8
+            Opacity of the points, from 0 to 1.
+
+        random_state : int, RandomState instance or None, default=0
+            Seed of the drawing order.
+
         Returns
         -------
         EmbeddingDisplay
             The display itself.
         """
+        if np.ndim(s) or np.ndim(alpha):
+            raise ValueError(f"s and alpha must be numbers; got s={s!r} and alpha={alpha!r}.")
         values = plain_values(self.y, len(self.points))
         known = np.array([not is_missing(value) for value in values])  # (sequences,)
         values[~known] = None  # pd.NA cannot be compared with a class
         classes = [] if self.y is None else classes_of(values[known])
         labels = in_words(classes, self.target_names)
         ax = axes_or_new(ax)
+        look = {"s": s, "alpha": alpha}
+        order = check_random_state(random_state).permutation(len(self.points))  # (sequences,)
+        first = order[known[order]]  # (known,)
         self.legend_, self.colorbar_ = None, None
-        self.scatters_ = [
-            _scatter(ax, self.points[known & (values == value)], label, *style(number)[:2])
-            for number, (value, label) in enumerate(zip(classes, labels, strict=True))
-        ]
-        if self.y is None:
-            self.scatters_.append(_scatter(ax, self.points, None, COLOURS[0]))
-        elif not classes:
-            quantity = values[known].astype(np.float64)  # (known,)
-            self.scatters_.append(_scatter(ax, self.points[known], None, quantity, cmap=cmap))
+        if classes:
+            drawn = scatter_classes(ax, self.points[first], values[first], classes, look)
+        elif self.y is None:
+            drawn = scatter(ax, self.points[first], COLOURS[0], look)
+        else:
+            quantity = values[first].astype(np.float64)  # (known,)
+            drawn = scatter(ax, self.points[first], quantity, look, cmap=cmap)
             from matplotlib.cm import ScalarMappable  # installed, because axes exist
 
             # same colours without the transparency of the points
-            scale = ScalarMappable(self.scatters_[0].norm, self.scatters_[0].cmap)
+            scale = ScalarMappable(drawn.norm, drawn.cmap)
             self.colorbar_ = ax.figure.colorbar(scale, ax=ax, label=self.target_label or "")
+        handles = [legend_marker(label, *style(number)[:2]) for number, label in enumerate(labels)]
+        self.scatters_ = [drawn]
+        self.order_ = first
         if not known.all():
-            self.scatters_.append(_scatter(ax, self.points[~known], "unknown", _UNKNOWN, zorder=0.5))
+            rest = order[~known[order]]
+            self.scatters_.append(scatter(ax, self.points[rest], _UNKNOWN, look, zorder=0.5))
+            self.order_ = np.concatenate([first, rest])
+            handles.append(legend_marker("unknown", _UNKNOWN, MARKERS[0]))
         if classes:
             # beside the axes, so that no point is hidden
             self.legend_ = ax.legend(
-                title=self.target_label, loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False
+                handles=handles,
+                title=self.target_label,
+                loc="upper left",
+                bbox_to_anchor=(1.01, 1),
+                frameon=False,
             )
-        elif not known.all():
-            self.legend_ = ax.legend()  # inside, because the colour bar is beside the axes
+        elif handles:
+            self.legend_ = ax.legend(
+                handles=handles
+            )  # inside, because the colour bar is beside the axes
         ax.set(xlabel=self.axis_labels[0], ylabel=self.axis_labels[1], title=self.name or "")
         self.ax_, self.figure_ = ax, ax.figure
         return self
-
-
-def _scatter(
-    ax: Axes, points: np.ndarray, label: str | None, colour: Any, marker: str = MARKERS[0], **look: Any
-) -> Any:
-    return ax.scatter(points[:, 0], points[:, 1], c=colour, marker=marker, label=label, **_DRAWN, **look)
-
-
-def _fit_apply(estimator: Any, X: Any, what: str) -> tuple[Any, np.ndarray]:
-    """Return the fitted transformer, or a fitted copy, and its output for X."""
-    if not (hasattr(estimator, "transform") or hasattr(estimator, "fit_transform")):
-        raise ValueError(
-            f"The {what} must be a transformer; got {type(estimator).__name__}. Pass pipeline[:-1] of a "
-            "pipeline that ends in a classifier or regressor."
-        )
-    # t-SNE has no transform, only fit_transform
-    if _is_fitted(estimator) and hasattr(estimator, "transform"):
-        return estimator, np.asarray(estimator.transform(X))
-    copy = clone(estimator)
-    return copy, np.asarray(copy.fit_transform(X))
-
-
-def _is_fitted(estimator: Any) -> bool:
-    try:
-        check_is_fitted(estimator)
-    except NotFittedError:
-        return False
-    return True
-
-
-def _reduce(table: np.ndarray, reducer: Any) -> tuple[Any, np.ndarray]:
-    """Return the fitted reducer, and the first two columns of its output, (sequences, 2)."""
-    fitted, points = _fit_apply(PCA(2, random_state=0) if reducer is None else reducer, table, "reducer")
-    if points.ndim != 2 or points.shape[1] < 2:
-        raise ValueError(
-            f"The reducer must return at least two columns; got an array of shape {points.shape} from "
-            f"{type(fitted).__name__}. Pass a reducer such as PCA(n_components=2)."
-        )
-    return fitted, points[:, :2]
-
-
-def _axis_labels(reducer: Any) -> tuple[str, str]:
-    last = reducer[-1] if isinstance(reducer, Pipeline) else reducer
-    if isinstance(last, (PCA, IncrementalPCA, TruncatedSVD)):
-        first, second = last.explained_variance_ratio_[:2]
-        return (
-            f"Component 1 ({first:.0%} of the variance)",
-            f"Component 2 ({second:.0%} of the variance)",
-        )
-    kind = type(last).__name__
-    return f"{kind} 1", f"{kind} 2"

@@ -9,8 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.exceptions import NotFittedError
 
-from sklearn_esm._pooling import pooling_name
 from sklearn_esm.display._matplotlib import axes_or_new, style
+from sklearn_esm.display._search_results import (
+    best_candidates,
+    in_order,
+    layer_parameter,
+    score_names,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,22 +48,32 @@ class LayerSweepDisplay:
     n_splits : int or None, default=None
         Number of folds, for the label of the axis.
 
+    n_resources : ndarray of shape (n_poolings, n_layers) or None, default=None
+        Resources of each point in a successive halving. Points with fewer than the most are hollow and
+        are not compared with the others. None if all points have the same.
+
+    resource : str, default="n_samples"
+        Name of the resource, for the legend.
+
     name : str or None, default=None
         Title of the plot. None names the best point.
 
     Attributes
     ----------
     best_ : tuple of (int or str, str, float)
-        Layer, pooling and mean score of the best point.
+        Layer, pooling and mean score of the best point, among those with the most resources.
 
     errorbar_ : list of matplotlib.container.ErrorbarContainer
         Lines, in the order of ``poolings``.
+
+    hollow_ : list of matplotlib.lines.Line2D
+        Hollow markers of the points with fewer resources, one entry for each line that has any.
 
     ring_ : matplotlib.collections.PathCollection
         Ring around the best point.
 
     legend_ : matplotlib.legend.Legend or None
-        Legend, None with a single line.
+        Legend, None with a single line without hollow markers.
 
     ax_ : matplotlib.axes.Axes
         Axes of the plot.
@@ -102,6 +117,8 @@ class LayerSweepDisplay:
         poolings: Sequence[str],
         score_name: str = "score",
         n_splits: int | None = None,
+        n_resources: np.ndarray | None = None,
+        resource: str = "n_samples",
         name: str | None = None,
     ) -> None:
         self.layers = layers
@@ -110,6 +127,8 @@ class LayerSweepDisplay:
         self.poolings = poolings
         self.score_name = score_name
         self.n_splits = n_splits
+        self.n_resources = n_resources
+        self.resource = resource
         self.name = name
 
     @classmethod
@@ -127,8 +146,8 @@ class LayerSweepDisplay:
 
         A point is the candidate with the best mean test score of its layer and pooling. Other
         parameters, such as a regularisation strength, can differ between points. Pass ``where`` to fix
-        them. In a successive halving each point is from its last iteration, and later iterations use
-        more data.
+        them. In a successive halving each point is from its last iteration. Earlier iterations use less
+        data, so their points are hollow. Compare the filled points only.
 
         Parameters
         ----------
@@ -173,40 +192,27 @@ class LayerSweepDisplay:
                 "its fit first, or pass a search such as GridSearchCV."
             )
         results = search.cv_results_
-        score, score_name = _score(search, scoring)
+        score, score_name = score_names(search, scoring)
         mean, std = results[f"mean_test_{score}"], results[f"std_test_{score}"]  # (candidates,)
-        layer = _layer_parameter(search, layer)
+        layer = layer_parameter(search, layer)
         pooling = layer.removesuffix("layer") + "pooling"
         # without a search over poolings, use the estimator's
-        same = {pooling: search.estimator.get_params().get(pooling)}
-        rounds = results.get("iter", np.zeros(len(mean)))
-        ranks = list(zip(rounds, np.where(np.isnan(mean), -np.inf, mean), strict=True))
-        best: dict[tuple[int | str, str], int] = {}  # the candidate of each point
-        for row, varied in enumerate(results["params"]):
-            params = same | dict(varied)
-            if layer in params and _matches(params, where or {}):
-                point = (_label(params[layer]), str(_label(params[pooling])))
-                if point not in best or ranks[row] > ranks[best[point]]:
-                    best[point] = row
-        if not best:
-            raise ValueError(
-                f"where must match a candidate with a layer; got where={where}. Compare it with "
-                "cv_results_['params']."
-            )
-        if not np.isfinite(mean[list(best.values())]).any():
-            raise ValueError(
-                "search must have finite mean scores; got NaN for every candidate. Fit the search with "
-                "error_score='raise' to see the error."
-            )
-        layers = _in_order(of for of, _ in best)
+        same = search.estimator.get_params().get(pooling)
+        best = best_candidates(results, mean, (layer, pooling), same, where or {})
+        layers = in_order(of for of, _ in best)
         poolings = list(dict.fromkeys(how for _, how in best))
-        scores = np.full((2, len(poolings), len(layers)), np.nan)
+        used = results.get("n_resources", np.ones(len(mean)))  # (candidates,)
+        drawn = np.full((3, len(poolings), len(layers)), np.nan)
         for (of, how), row in best.items():
-            scores[:, poolings.index(how), layers.index(of)] = mean[row], std[row]
+            drawn[:, poolings.index(how), layers.index(of)] = mean[row], std[row], used[row]
+        mean_scores, std_scores, n_resources = drawn  # each (poolings, layers)
         return cls(
             layers,
-            *scores,
+            mean_scores,
+            std_scores,
             poolings=poolings,
+            n_resources=n_resources if "n_resources" in results else None,
+            resource=getattr(search, "resource", "n_samples"),
             score_name=score_name,
             n_splits=getattr(search, "n_splits_", None),
             name=name,
@@ -214,8 +220,9 @@ class LayerSweepDisplay:
 
     @property
     def best_(self) -> tuple[int | str, str, float]:
-        """Layer, pooling and mean score of the best point."""
-        found = np.unravel_index(np.nanargmax(self.mean_scores), self.mean_scores.shape)
+        """Layer, pooling and mean score of the best point with the most resources."""
+        comparable = np.where(self._has_fewer(), np.nan, self.mean_scores)  # (poolings, layers)
+        found = np.unravel_index(np.nanargmax(comparable), comparable.shape)
         line, place = map(int, found)
         return self.layers[place], self.poolings[line], float(self.mean_scores[line, place])
 
@@ -239,7 +246,8 @@ class LayerSweepDisplay:
         apart = np.diff(places).min() if len(places) > 1 else 1
         n_lines = len(self.poolings)
         shifts = (np.arange(n_lines) - (n_lines - 1) / 2) * _SPREAD * apart / max(n_lines - 1, 1)
-        self.errorbar_ = []
+        fewer = self._has_fewer()  # (poolings, layers)
+        self.errorbar_, self.hollow_ = [], []
         for number, pooling in enumerate(self.poolings):
             colour, marker, line = style(number)
             drawn = ax.errorbar(
@@ -255,6 +263,9 @@ class LayerSweepDisplay:
                 label=pooling,
             )
             self.errorbar_.append(drawn)
+            if fewer[number].any():
+                x, y = (places + shifts[number])[fewer[number]], self.mean_scores[number][fewer[number]]
+                self.hollow_ += ax.plot(x, y, marker, color=colour, markerfacecolor="white", zorder=4)
         layer, pooling, score = self.best_
         place = places[list(self.layers).index(layer)] + shifts[list(self.poolings).index(pooling)]
         self.ring_ = ax.scatter(place, score, s=200, facecolors="none", edgecolors="black", zorder=5)
@@ -269,74 +280,40 @@ class LayerSweepDisplay:
             title=self.name or f"Best: {pooling}, layer {layer}, {score:.3f}",
         )
         ax.grid(axis="y", color="0.87", linewidth=0.8)
-        self.legend_ = ax.legend(title="Pooling") if n_lines > 1 else None
+        self.legend_ = self._legend(ax)
         self.ax_, self.figure_ = ax, ax.figure
         return self
+
+    def _most(self) -> float:
+        """Return the most resources of a point with a score."""
+        if self.n_resources is None:
+            return 0.0
+        return float(self.n_resources[np.isfinite(self.mean_scores)].max())
+
+    def _has_fewer(self) -> np.ndarray:
+        """Return whether a point has a score of fewer resources than another, (poolings, layers)."""
+        if self.n_resources is None:
+            return np.zeros(np.shape(self.mean_scores), dtype=bool)
+        fewer: np.ndarray = np.isfinite(self.mean_scores) & (self.n_resources < self._most())
+        return fewer
+
+    def _legend(self, ax: Axes) -> Any:
+        """Return a legend of the lines, if there are several, and of the hollow markers."""
+        from matplotlib.lines import Line2D  # installed, because axes exist
+
+        handles: list[Any] = list(self.errorbar_) if len(self.poolings) > 1 else []
+        title = "Pooling" if handles else None
+        if self.hollow_:
+            label = f"hollow: {self.resource} < {self._most():g}"
+            hollow = Line2D([], [], color="0.3", marker="o", linestyle="none", label=label)
+            hollow.set_markerfacecolor("white")
+            handles.append(hollow)
+        return ax.legend(handles=handles, title=title) if handles else None
 
     def _places(self) -> np.ndarray:
         if _are_numbers(self.layers):
             return np.asarray(self.layers, dtype=np.float64)
         return np.arange(len(self.layers), dtype=np.float64)
-
-
-def _score(search: Any, scoring: str | None) -> tuple[str, str]:
-    """Return the score's name in ``cv_results_`` and in the plot."""
-    prefix = "mean_test_"
-    names = [key.removeprefix(prefix) for key in search.cv_results_ if key.startswith(prefix)]
-    if names == ["score"]:
-        shown = search.scoring if isinstance(search.scoring, str) else "score"
-        if scoring not in (None, "score", shown):
-            raise ValueError(
-                f"scoring must be None or {shown!r}, the only score of the search; got {scoring!r}."
-            )
-        return "score", shown
-    if scoring is None or scoring not in names:
-        raise ValueError(f"scoring must be one of the search's scores {sorted(names)}; got {scoring!r}.")
-    return scoring, scoring
-
-
-def _layer_parameter(search: Any, name: str | None) -> str:
-    """Return the name of the searched layer parameter."""
-    searched: list[str] = list(
-        dict.fromkeys(key for params in search.cv_results_["params"] for key in params)
-    )
-    found = [key for key in searched if key == "layer" or key.endswith("__layer")]
-    if name is None and len(found) == 1:
-        return found[0]
-    if name is None and not found:
-        raise ValueError(
-            f"search must have a parameter 'layer'; got {searched}. Search the layer of an ESM step, "
-            "such as 'esmembeddingtransformer__layer'."
-        )
-    if name is None or name not in found:
-        raise ValueError(f"layer must be one of the searched parameters {found}; got {name!r}.")
-    return name
-
-
-def _matches(params: Mapping[str, Any], where: Mapping[str, Any]) -> bool:
-    # identity first, because values such as NaN are not equal to themselves
-    return all(
-        key in params and (params[key] is value or _label(params[key]) == _label(value))
-        for key, value in where.items()
-    )
-
-
-def _label(value: Any) -> Any:
-    """Return the label of a layer or pooling. Integers stay integers, so that they can be sorted."""
-    if isinstance(value, Integral):
-        return int(value)
-    if isinstance(value, (list, tuple, range, np.ndarray)):
-        return "+".join(str(_label(part)) for part in value)
-    if isinstance(value, str) or callable(value):
-        return pooling_name(value)
-    return value
-
-
-def _in_order(layers: Any) -> list[Any]:
-    """Return non-negative layers, then negative ones, then lists and ``"all"``."""
-    given = list(dict.fromkeys(layers))
-    numbers = sorted((layer for layer in given if isinstance(layer, int)), key=lambda n: (n < 0, n))
-    return [*numbers, *(layer for layer in given if not isinstance(layer, int))]
 
 
 def _are_numbers(layers: Sequence[int | str]) -> bool:

@@ -91,6 +91,7 @@ class VariantScanDisplay:
     See Also
     --------
     sklearn_esm.ESMLikelihoodTransformer : Score variants without measurements.
+    sklearn_esm.variants.single_substitutions : Name all single substitutions.
 
     Examples
     --------

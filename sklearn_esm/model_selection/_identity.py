@@ -68,10 +68,11 @@ def identity_groups(
 
     Notes
     -----
-    The alignment is the best local one (Smith-Waterman) with BLOSUM62, 11 for the first residue of a
-    gap and 1 for each further one, computed by pyopal [1]_. It is exact: there is no search for common
-    words first, which misses distant relatives and short peptides. If several alignments have the best
-    score, one of them counts. U is aligned as C, O as K, and ``<mask>`` as X. X is identical to X.
+    The alignment is the best local one (Smith-Waterman [2]_) with BLOSUM62 [3]_, 11 for the
+    first residue of a gap and 1 for each further one, computed by pyopal [1]_. It is exact: there is no
+    search for common words first, which misses distant relatives and short peptides. If several
+    alignments have the best score, one of them counts. U is aligned as C, O as K, and
+    ``<mask>`` as X. X is identical to X.
 
     The time grows with the square of the residues. 10,000 proteins of 300 residues take about 10
     minutes on one core, and half of that on two. Sequences that are in one group already are not
@@ -85,6 +86,10 @@ def identity_groups(
     References
     ----------
     .. [1] https://pyopal.readthedocs.io, on Opal by Martin Šošić: https://github.com/Martinsos/opal
+    .. [2] Smith and Waterman (1981), "Identification of common molecular subsequences", J. Mol. Biol.
+       147(1).
+    .. [3] Henikoff and Henikoff (1992), "Amino acid substitution matrices from protein blocks", PNAS
+       89(22).
 
     Examples
     --------

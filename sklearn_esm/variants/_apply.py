@@ -71,6 +71,13 @@ def apply_mutations(reference: Any, mutations: Any, first_position: int = 1) -> 
     The result is a list also for a pandas Series: assign it to a new column of the same table. The
     original order is kept, whatever the index.
 
+    Names such as ``p.Lys2Arg`` and ``T3_A4del`` are those of the HGVS nomenclature [1]_.
+
+    References
+    ----------
+    .. [1] den Dunnen et al. (2016), "HGVS recommendations for the description of sequence variants:
+       2016 update", Human Mutation 37(6).
+
     Examples
     --------
     >>> from sklearn_esm.variants import apply_mutations

@@ -129,6 +129,12 @@ def single_substitutions(
     TypeError
         If a position is not an integer, or another parameter has the wrong type.
 
+    See Also
+    --------
+    apply_mutations : Sequences of the substitutions.
+    sklearn_esm.ESMLikelihoodTransformer : Score the substitutions without measurements.
+    sklearn_esm.display.VariantScanDisplay : Draw the scores.
+
     Examples
     --------
     >>> from sklearn_esm.variants import apply_mutations, single_substitutions

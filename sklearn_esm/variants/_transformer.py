@@ -35,6 +35,7 @@ class MutationsToSequences(StringTransformer):
     See Also
     --------
     apply_mutations : The same as a function, with the notation that is accepted.
+    sklearn_esm.ESMEmbeddingTransformer : Embed the sequences.
 
     Notes
     -----

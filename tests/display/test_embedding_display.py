@@ -17,6 +17,7 @@ from sklearn_esm.display import EmbeddingDisplay
 matplotlib = pytest.importorskip("matplotlib")
 matplotlib.use("Agg")
 pyplot = pytest.importorskip("matplotlib.pyplot")
+to_hex = pytest.importorskip("matplotlib.colors").to_hex
 
 SEQUENCES = ["GIGKFLHSAKKFGKAFVGEIMNS", "HSQGTFTSDYSKYLDSRRAQDFVQWLMNT", "YGGFM", "RPKPQQFFGLM"]
 
@@ -30,8 +31,10 @@ def embeddings():
     return np.random.default_rng(0).normal(size=(30, 6)) * [5, 3, 1, 1, 1, 1]
 
 
-def offsets(drawn, number=0):
-    return np.asarray(drawn.scatters_[number].get_offsets())
+def offsets(drawn):
+    """Points of all collections, as drawn, in the order of the rows."""
+    stacked = np.concatenate([scatter.get_offsets() for scatter in drawn.scatters_])
+    return stacked[np.argsort(drawn.order_)]
 
 
 def test_points_are_the_first_two_principal_components(embeddings):
@@ -57,10 +60,17 @@ def test_classes_have_a_legend_and_their_points(embeddings, y, labels):
     drawn = EmbeddingDisplay.from_embeddings(embeddings, y)
     assert texts(drawn.legend_) == labels
     assert drawn.colorbar_ is None
-    for number, label in enumerate(labels):
-        assert_array_equal(offsets(drawn, number), drawn.points[np.array(y).astype(str) == label])
-    looks = {(tuple(s.get_facecolor()[0]), s.get_paths()[0].vertices.shape) for s in drawn.scatters_}
-    assert len(looks) == len(labels)
+    assert_array_equal(offsets(drawn), drawn.points)
+    (scatter,) = drawn.scatters_
+    looks = {label: set() for label in labels}
+    paths, colours = scatter.get_paths(), scatter.get_facecolor()
+    for label, path, colour in zip(np.array(y).astype(str)[drawn.order_], paths, colours, strict=True):
+        looks[label].add((to_hex(colour), path.vertices.shape))
+    for label, handle in zip(labels, drawn.legend_.legend_handles, strict=True):
+        marker = handle.get_marker()
+        path = matplotlib.markers.MarkerStyle(marker).get_path()
+        assert looks[label] == {(to_hex(handle.get_color()), path.vertices.shape)}
+    assert len(set.union(*looks.values())) == len(labels)
 
 
 def test_classes_of_a_data_set_are_named(embeddings):
@@ -76,11 +86,38 @@ def test_classes_of_a_data_set_are_named(embeddings):
 def test_quantity_has_a_colour_bar(embeddings, y):
     drawn = EmbeddingDisplay.from_embeddings(embeddings, y, target_label="charge", cmap="cividis")
     assert drawn.legend_ is None
-    assert_array_equal(drawn.scatters_[0].get_array(), y)
+    assert_array_equal(drawn.scatters_[0].get_array(), y[drawn.order_])
     assert drawn.scatters_[0].get_cmap().name == "cividis"
     assert drawn.colorbar_.ax.get_ylabel() == "charge"
     assert drawn.colorbar_.ax.get_ylim() == (min(y), max(y))
     assert_array_equal(drawn.colorbar_.cmap(0.3), drawn.scatters_[0].get_cmap()(0.3))
+
+
+def test_drawing_order_mixes_sorted_classes_and_depends_on_the_seed_only():
+    y = np.repeat([0, 1], 500)  # sorted, so that class 1 would be drawn last
+    points = np.random.default_rng(0).normal(size=(1000, 2))
+    draw = EmbeddingDisplay.from_embeddings
+    drawn = draw(points, y)
+    assert_array_equal(np.sort(drawn.order_), np.arange(1000))
+    assert 200 < y[drawn.order_][:500].sum() < 300  # 250 are expected
+    assert_array_equal(draw(points, y).order_, drawn.order_)
+    assert not np.array_equal(draw(points, y, random_state=1).order_, drawn.order_)
+    by_number = draw(points, np.arange(1000) / 7)
+    assert_array_equal(by_number.order_, drawn.order_)
+
+
+@pytest.mark.parametrize("y", [None, np.arange(30) % 3, np.linspace(0, 1, 30), [1, None] * 15])
+def test_size_and_opacity_are_those_of_all_points(embeddings, y):
+    drawn = EmbeddingDisplay.from_embeddings(embeddings, y, s=4, alpha=0.25)
+    assert all(scatter.get_sizes().tolist() == [4] for scatter in drawn.scatters_)
+    assert all(scatter.get_alpha() == 0.25 for scatter in drawn.scatters_)
+    drawn.plot(s=9, alpha=1)
+    assert drawn.scatters_[0].get_sizes().tolist() == [9]
+    if drawn.legend_ is not None:  # still readable
+        assert all(handle.get_markersize() > 5 for handle in drawn.legend_.legend_handles)
+    drawn.figure_.canvas.draw()
+    with pytest.raises(ValueError, match=r"s and alpha must be numbers; got s=\[4, 9\]"):
+        drawn.plot(s=[4, 9])
 
 
 def test_named_column_names_the_legend_and_missing_values_are_grey(embeddings):
@@ -89,11 +126,17 @@ def test_named_column_names_the_legend_and_missing_values_are_grey(embeddings):
     drawn = EmbeddingDisplay.from_embeddings(embeddings, column)
     assert drawn.legend_.get_title().get_text() == "active"
     assert texts(drawn.legend_) == ["0", "1", "unknown"]
-    assert_array_equal(offsets(drawn, 2), drawn.points[2::3])
+    assert_array_equal(offsets(drawn), drawn.points)
+    assert_array_equal(np.sort(drawn.order_[20:]), np.arange(2, 30, 3))  # the missing ones
 
-    quantity = EmbeddingDisplay.from_embeddings(embeddings, pd.Series([0.5, 2.5, np.nan] * 10))
-    assert_array_equal(quantity.scatters_[0].get_array(), [0.5, 2.5] * 10)
-    assert_array_equal(offsets(quantity, 1), quantity.points[2::3])
+    values = np.array([0.5, 2.5, np.nan] * 10)
+    quantity = EmbeddingDisplay.from_embeddings(embeddings, pd.Series(values))
+    assert_array_equal(quantity.scatters_[0].get_array(), values[quantity.order_[:20]])
+    assert_array_equal(offsets(quantity), quantity.points)
+    assert_array_equal(np.sort(quantity.order_[20:]), np.arange(2, 30, 3))
+    for drawing in (drawn, quantity):
+        known, missing = drawing.scatters_
+        assert missing.get_zorder() < known.get_zorder()
     assert texts(quantity.legend_) == ["unknown"]
 
 

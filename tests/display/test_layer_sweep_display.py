@@ -7,8 +7,9 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.exceptions import NotFittedError
+from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV
+from sklearn.model_selection import GridSearchCV, HalvingGridSearchCV
 from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
@@ -181,6 +182,52 @@ def test_later_rounds_of_a_halving_count():
     found.cv_results_["iter"] = np.array([0, 0, 0, 1])
     found.cv_results_["mean_test_score"] = np.array([0.9, 0.8, 0.95, 0.7])  # of layers 0, 1, 0, 1
     assert_array_equal(LayerSweepDisplay.from_search(found).mean_scores, [[0.95, 0.7]])
+
+
+def halving(**options):
+    pipeline = Pipeline([("esm", States()), ("scale", StandardScaler()), ("clf", LogisticRegression())])
+    found = HalvingGridSearchCV(pipeline, {"esm__layer": [0, 1, 2, 3]}, cv=3, random_state=0, **options)
+    return found.fit(COLUMNS, TARGET)
+
+
+def test_scores_of_a_halving_on_fewer_samples_are_hollow_and_not_the_best():
+    found = halving(factor=2, min_resources=15)
+    assert found.n_resources_ == [15, 30, 60]
+    drawn = LayerSweepDisplay.from_search(found)
+    results = found.cv_results_
+    last = {}  # rows are in the order of the iterations
+    for row, params in enumerate(results["params"]):
+        last[params["esm__layer"]] = row
+    amounts = [results["n_resources"][last[layer]] for layer in range(4)]
+    assert_array_equal(drawn.n_resources, [amounts])
+    assert set(amounts) == {15, 30, 60}
+    (hollow,) = drawn.hollow_
+    fewer = [layer for layer in range(4) if amounts[layer] < 60]
+    assert hollow.get_xdata().tolist() == fewer
+    assert_array_equal(hollow.get_ydata(), drawn.mean_scores[0, fewer])
+    assert [text.get_text() for text in drawn.legend_.get_texts()] == ["hollow: n_samples < 60"]
+    assert drawn.best_ == (found.best_params_["esm__layer"], "mean", found.best_score_)
+
+
+def test_better_score_on_fewer_samples_does_not_win():
+    drawn = LayerSweepDisplay(
+        [0, 1, 2],
+        np.array([[0.9, 0.8, 0.7], [0.95, np.nan, 0.75]]),
+        np.zeros((2, 3)),
+        poolings=["mean", "max"],
+        n_resources=np.array([[20, 40, 40], [20, 80, 40]]),  # the one with 80 has no score
+    ).plot()
+    assert drawn.best_ == (1, "mean", 0.8)
+    assert [line.get_ydata().tolist() for line in drawn.hollow_] == [[0.9], [0.95]]
+    labels = [text.get_text() for text in drawn.legend_.get_texts()]
+    assert labels == ["mean", "max", "hollow: n_samples < 40"]
+    assert drawn.ring_.get_offsets()[0][1] == 0.8
+
+
+def test_search_of_the_same_samples_has_no_hollow_points():
+    drawn = LayerSweepDisplay.from_search(whole_search())
+    assert drawn.n_resources is None
+    assert drawn.hollow_ == []
 
 
 def test_search_without_a_layer_is_refused():
