@@ -73,6 +73,15 @@ def test_a_bad_record_of_standard_input_is_named(output):
     assert result.stderr.startswith("Error: standard input: record 1, 'a' (M*) has '*'")
 
 
+def test_only_the_first_bad_record_is_named(fasta, output):
+    fasta.write_text(">a\nMKT\n>b\nM*A\n>c\nM*A\n")
+    result = embed(fasta, output)
+    assert result.stderr == (
+        f"Error: {fasta}: record 2, 'b' (M*A) has '*' at position 2, which is not in ESM's alphabet. "
+        "Set --invalid 'unknown', 'mask' or 'drop' to accept it.\n"
+    )
+
+
 def test_a_file_that_is_not_there_is_named(tmp_path, output):
     result = embed(tmp_path / "nowhere.fasta", output)
     assert result.exit_code == 1
