@@ -91,7 +91,7 @@ for name, score in scores.items():
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(11, 5.4), layout="constrained")
 
-EmbeddingDisplay.from_estimator(
+embedding = EmbeddingDisplay.from_estimator(
     make_pipeline(embed, StandardScaler()),
     sequences,
     y,
@@ -99,7 +99,13 @@ EmbeddingDisplay.from_estimator(
     name="Embeddings, first two principal components",
     ax=left,
 )
-left.legend(loc="lower center", bbox_to_anchor=(0.5, -0.22), ncols=2, frameon=False)
+left.legend(
+    handles=embedding.legend_.legend_handles,
+    loc="lower center",
+    bbox_to_anchor=(0.5, -0.22),
+    ncols=2,
+    frameon=False,
+)
 
 for (name, score), colour, line in zip(scores.items(), ("#555555", "#0072B2"), ("--", "-"), strict=True):
     RocCurveDisplay.from_predictions(y, score, name=name, ax=right)

@@ -110,7 +110,8 @@ def test_a_wrong_sequence_is_named_by_its_row(client, checkpoint):
     wrong.loc[7, "sequence"] = "MKJT"
     result = embedded_on_dask(dd.from_pandas(wrong, npartitions=4), checkpoint)
     message = (
-        r"^Sequence 2 \(MKJT\) has 'J' at position 3, .*In the same row of the partition: id='P7'\.$"
+        r"^Sequence 2 \(MKJT\) has 'J' at position 3, .*In the same row of the partition: id='P7'\. "
+        r"The index label of row 2 is 7\.$"
     )
     with pytest.raises(ValueError, match=message):
         result.compute()
