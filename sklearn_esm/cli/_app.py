@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from contextlib import closing
 from functools import partial
@@ -19,10 +18,11 @@ from sklearn_esm._checkpoints._locate import find_checkpoint, find_repository
 from sklearn_esm._parameters import Dtype, check_cache
 from sklearn_esm._sequences import Invalid, Missing
 from sklearn_esm.cli._embed import added, check_command, embed_file
-from sklearn_esm.cli._engines import embed_files, run_task, tasks_of
+from sklearn_esm.cli._engines import check_engine, embed_files, run_task, tasks_of
 from sklearn_esm.cli._errors import explained, say, usage
+from sklearn_esm.cli._options import parse_layers, parse_poolings, parse_shard, parse_size
 from sklearn_esm.cli._output import Destination
-from sklearn_esm.cli._tables import parse_size, print_models
+from sklearn_esm.cli._tables import print_models
 
 app = typer.Typer(
     help="Embed protein sequences with the ESM language models.",
@@ -226,22 +226,13 @@ def embed(
         if verbose and quiet:
             raise ValueError("Pass --verbose or --quiet, not both.")
         destination = Destination(output, *fasta)
-        chosen = _shard(shard)
+        chosen = parse_shard(shard)
+        check_engine(fasta, destination, engine, scheduler, split, shard)
         tasks = tasks_of(fasta, destination.address or f"{destination.path}/", split)
-        if not destination.is_folder and (engine or len(fasta) > 1):
-            raise ValueError(
-                f"-o must be a folder for --engine and for several files; got {output}. Pass -o folder/."
-            )
-        if engine and (shard or "-" in fasta):
-            raise ValueError(
-                "--engine must have files as INPUT, and no --shard. Pass --split N instead."
-            )
-        if not engine and (scheduler or split > 1):
-            raise ValueError("--scheduler and --split must be with --engine. Pass --engine dask.")
         estimator = ESMEmbeddingTransformer(
             model,
-            layer=_layers(layer),
-            pooling=_several(pooling),
+            layer=parse_layers(layer),
+            pooling=parse_poolings(pooling),
             overlong=overlong,
             max_length=max_length,
             invalid=invalid,
@@ -357,33 +348,3 @@ def _held(folder: Path) -> CacheInfo:
         # otherwise a wrong path would look like an empty cache
         raise FileNotFoundError(f"FOLDER must exist; got {folder}. Pass the folder given as --cache.")
     return cache_info(folder)
-
-
-def _layers(text: str) -> int | list[int] | str:
-    if text == "all":
-        return text
-    try:
-        layers = [int(part) for part in text.split(",")]
-    except ValueError:
-        raise ValueError(
-            f"--layer must be one layer such as 6, several such as 3,6, or all; got {text}."
-        ) from None
-    return layers if "," in text else layers[0]
-
-
-def _several(text: str) -> str | list[str] | None:
-    if text == "none":
-        return None
-    parts = [part.strip() for part in text.split(",")]
-    return parts if len(parts) > 1 else parts[0]
-
-
-def _shard(text: str | None) -> slice:
-    if text is None:
-        return slice(None)
-    found = re.fullmatch(r"(\d+)/(\d+)", text, re.ASCII)
-    if not found or not 1 <= int(found[1]) <= int(found[2]):
-        raise ValueError(
-            f"--shard must be I/N with I from 1 to N; got {text}. Pass 1/8 to 8/8 for eight parts."
-        )
-    return slice(int(found[1]) - 1, None, int(found[2]))

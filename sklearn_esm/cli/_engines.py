@@ -108,6 +108,26 @@ def embed_files(
     return added(done)
 
 
+def check_engine(
+    sources: list[str],
+    destination: Destination,
+    engine: str | None,
+    scheduler: str | None,
+    split: int,
+    shard: str | None,
+) -> None:
+    """Raise ValueError if options about several files, engines and shards do not fit together."""
+    if not destination.is_folder and (engine or len(sources) > 1):
+        raise ValueError(
+            "-o must be a folder for --engine and for several files; got "
+            f"{destination}. Pass -o folder/."
+        )
+    if engine and (shard or "-" in sources):
+        raise ValueError("--engine must have files as INPUT, and no --shard. Pass --split N instead.")
+    if not engine and (scheduler or split > 1):
+        raise ValueError("--scheduler and --split must be with --engine. Pass --engine dask.")
+
+
 def tasks_of(sources: list[str], output: str, split: int) -> list[Task]:
     """Return ``split`` tasks for each file.
 

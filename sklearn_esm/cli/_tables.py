@@ -1,8 +1,7 @@
-"""Print the table of models, and parse sizes."""
+"""Print the table of models."""
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
@@ -15,36 +14,8 @@ from sklearn_esm._checkpoints._download import checkpoint_folder
 from sklearn_esm._checkpoints._hub import cached_weights, hub_cache, repository_of
 from sklearn_esm._checkpoints._locate import find_checkpoint
 
-_UNITS = {"b": 1} | {
-    f"{letter}{unit}": base**power
-    for power, letter in enumerate("kmgt", start=1)
-    for unit, base in (("b", 1000), ("ib", 1024))
-}
-_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) *([a-z]*)", re.IGNORECASE)
 _BUNDLED = PublishedModel(BUNDLED_MODEL, "esm2", 6, 128, 4, None, 1_200_000)
 _WIDTH = 100  # of a table in a file or a pipe
-
-
-def parse_size(text: str) -> int:
-    """Return the number of bytes in a text such as ``500MB``, ``2GiB`` or ``1000``.
-
-    Raises
-    ------
-    ValueError
-        If the text has another form. A bare ``G`` is ambiguous.
-
-    Examples
-    --------
-    >>> parse_size("500MB"), parse_size("1.5 GiB"), parse_size("1000")
-    (500000000, 1610612736, 1000)
-    """
-    found = _SIZE.fullmatch(text.strip())
-    unit = (found[2] or "b").lower() if found else ""
-    if found is None or unit not in _UNITS:
-        raise ValueError(
-            f"SIZE must be a number of bytes, or have a unit such as 500MB or 2GiB; got {text!r}."
-        )
-    return int(float(found[1]) * _UNITS[unit]) if "." in found[1] else int(found[1]) * _UNITS[unit]
 
 
 def print_models() -> None:

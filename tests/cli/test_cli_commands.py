@@ -15,7 +15,7 @@ from sklearn_esm._checkpoints._catalog import CATALOG, ESMC
 from sklearn_esm._checkpoints._download import checkpoint_folder
 from sklearn_esm._checkpoints._fingerprint import identify
 from sklearn_esm._checkpoints._locate import find_checkpoint
-from sklearn_esm.cli import _app, _tables
+from sklearn_esm.cli import _app, _options, _tables
 
 # Help
 
@@ -162,7 +162,7 @@ def test_a_path_that_no_cache_can_have_is_wrong_usage(folder, arguments):
     ],
 )
 def test_sizes_are_read(text, size):
-    assert _tables.parse_size(text) == size
+    assert _options.parse_size(text) == size
 
 
 @pytest.mark.parametrize("text", ["", "2G", "-1", "1e9", "MB", "1.GB", "٣", "1 000"])
