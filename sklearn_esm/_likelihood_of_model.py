@@ -25,7 +25,7 @@ from sklearn_esm._likelihood_scores import (
     resolve_methods,
     varying_positions,
 )
-from sklearn_esm._sequences import SequenceError, clean_sequences, scored_length, scored_positions
+from sklearn_esm._sequences import clean_sequences, reference_named, scored_length, scored_positions
 
 
 class ModelScorer(SequenceTransformer):
@@ -84,14 +84,11 @@ class ModelScorer(SequenceTransformer):
     def _clean_reference(self, methods: list[str], architecture: Architecture) -> str | None:
         if self.reference is None:
             return None
-        try:
+        with reference_named():
             cleaned = clean_sequences([self.reference], invalid=self.invalid, missing=self.missing)
             (reference,) = self._accepted(cleaned, architecture)
             if RATIO in methods:
                 check_scored([reference])
-        except (SequenceError, TypeError) as error:
-            kind = TypeError if isinstance(error, TypeError) else ValueError
-            raise kind(f"reference must be a sequence of residues. {error}") from error
         if reference is None:
             raise ValueError(
                 "reference must not be empty. Set it to the wild-type sequence, or to None."

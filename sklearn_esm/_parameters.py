@@ -16,7 +16,7 @@ from sklearn_esm._checkpoints._architecture import Architecture
 from sklearn_esm._checkpoints._catalog import BUNDLED_MODEL, ESMC, published_model
 from sklearn_esm._checkpoints._locate import find_repository, is_path
 from sklearn_esm._pooling import POOLINGS, Pooling, pooling_name
-from sklearn_esm._sequences import check_one_of, listed, shorten
+from sklearn_esm._sequences import check_one_of, is_int, listed, shorten
 
 Dtype: TypeAlias = Literal["float32", "bfloat16", "float16", "int8"]
 
@@ -53,11 +53,11 @@ def check_parameters(estimator: Any) -> None:
     check_cache(estimator.cache)
     for name in ("max_length", "batch_tokens"):
         value = getattr(estimator, name)
-        if value is not None and not (_is_int(value) and value > 0):
+        if value is not None and not (is_int(value) and value > 0):
             raise ValueError(f"{name} must be None or a positive integer; got {value!r}.")
     n_jobs, verbose = estimator.n_jobs, estimator.verbose
-    if not (n_jobs is None or _is_int(n_jobs)) or n_jobs == 0:
-        kind = ValueError if _is_int(n_jobs) else TypeError
+    if not (n_jobs is None or is_int(n_jobs)) or n_jobs == 0:
+        kind = ValueError if is_int(n_jobs) else TypeError
         raise kind(f"n_jobs must be None or an integer other than 0; got {n_jobs!r}.")
     if not isinstance(verbose, (numbers.Integral, np.bool_)):
         raise TypeError(f"verbose must be a bool or an integer; got {verbose!r}.")
@@ -147,12 +147,12 @@ def resolve_layers(layer: Any, n_layers: int) -> list[int]:
     """Return the layers counted from 0, in the given order."""
     if isinstance(layer, str) and layer == "all":
         return list(range(n_layers + 1))
-    given = [layer] if _is_int(layer) else layer
+    given = [layer] if is_int(layer) else layer
     if isinstance(given, str) or not isinstance(given, (Sequence, np.ndarray)) or not len(given):
         raise ValueError(f"layer must be an integer, a list of integers or 'all'; got {layer!r}.")
     layers = []
     for number in given:
-        if not _is_int(number) or not -n_layers - 1 <= number <= n_layers:
+        if not is_int(number) or not -n_layers - 1 <= number <= n_layers:
             raise ValueError(
                 f"layer must be 0 to {n_layers}, or -1 to {-n_layers - 1} from the end, because the "
                 f"model has {n_layers} blocks; got {number!r}."
@@ -204,7 +204,3 @@ def check_can_be_kept(poolings: Sequence[Pooling], cache: str | os.PathLike[str]
             f"cache={cache!r} and poolings {[pooling_name(pooling) for pooling in poolings]}. Set "
             "cache='memory' and poolings such as ['mean', 'max']."
         )
-
-
-def _is_int(value: object) -> bool:
-    return isinstance(value, numbers.Integral) and not isinstance(value, (bool, np.bool_))

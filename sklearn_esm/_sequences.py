@@ -6,7 +6,9 @@ A clean sequence holds upper-case residues and ``MASK`` only, one character per 
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
+from numbers import Integral
 from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
@@ -176,6 +178,21 @@ def check_one_of(name: str, value: Any, allowed: Sequence[str]) -> None:
         raise ValueError(f"{name} must be {listed(allowed)}; got {value!r}.")
 
 
+def is_int(value: object) -> bool:
+    """Return whether a parameter is an integer, and not a bool."""
+    return isinstance(value, Integral) and not isinstance(value, (bool, np.bool_))
+
+
+@contextmanager
+def reference_named() -> Iterator[None]:
+    """Raise an error about a sequence as one about the parameter ``reference``."""
+    try:
+        yield
+    except (SequenceError, TypeError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"reference must be a sequence of residues. {error}") from error
+
+
 def listed(choices: Sequence[str]) -> str:
     """Return two or more choices for a message.
 
@@ -253,7 +270,7 @@ def _text(item: Any, row: int) -> str | None:
     item = getattr(item, "seq", item)
     if isinstance(item, str):
         return item
-    if _is_missing(item):
+    if is_missing(item):
         return None
     if is_biopython_seq(item):
         return _biopython_text(item, row, must)
@@ -266,7 +283,8 @@ def _text(item: Any, row: int) -> str | None:
     )
 
 
-def _is_missing(item: Any) -> bool:
+def is_missing(item: Any) -> bool:
+    """Return whether an item is None, NaN, or a missing value of pandas."""
     # pandas is optional, so its NA and NaT are recognized by the names of their types
     if item is None or type(item).__name__ in ("NAType", "NaTType"):
         return True

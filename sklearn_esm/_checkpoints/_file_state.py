@@ -34,10 +34,13 @@ def state_of(path: str | Path) -> FileState:
     """Return the state of a file, after resolving links."""
     # links are resolved once, so that a link changed in between cannot switch the file
     real = os.path.realpath(path)
-    status = os.stat(real)
-    return FileState(
-        real, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_dev, status.st_ino
-    )
+    return FileState(real, *status_of(real))
+
+
+def status_of(path: str | Path) -> tuple[int, int, int, int, int]:
+    """Return what a `FileState` has beside the path, of the file to which the path leads."""
+    status = os.stat(path)
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_dev, status.st_ino
 
 
 def sha256_of(path: str | Path, check: Callable[[], None] = lambda: None) -> str:

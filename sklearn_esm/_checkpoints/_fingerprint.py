@@ -6,7 +6,6 @@ and a small note on disk gives it to workers and later processes.
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -22,6 +21,7 @@ from sklearn_esm._checkpoints._file_state import (
     read_note,
     sha256_of,
     state_of,
+    status_of,
     write_note,
 )
 from sklearn_esm._checkpoints._layout import CheckpointFiles, find_files, read_json
@@ -80,7 +80,7 @@ class Watch:
     def is_unchanged(self) -> bool:
         """Return whether the files are what they were, at the cost of a system call for each."""
         try:
-            return all(_status(path) == status for path, status in self.files)
+            return all(status_of(path) == status for path, status in self.files)
         except OSError:
             return False
 
@@ -123,16 +123,10 @@ def watch(path: Path, identity: Identity) -> Watch | None:
     names = found if path.is_dir() else [path, *found[1:]]
     states = [state[1:] for state in identity.state.files]
     if path.is_dir():
-        names, states = [*names, path], [*states, _status(path)]  # a file may be added or removed
+        names, states = [*names, path], [*states, status_of(path)]  # a file may be added or removed
     watch = Watch(tuple(zip(map(str, names), states, strict=False)))
     # compared after that, because the status of a folder is newer than the identity
     return watch if _state(path) == identity.state else None
-
-
-def _status(path: str | Path) -> tuple[int, int, int, int, int]:
-    """Return what a `FileState` has beside the path."""
-    status = os.stat(path)
-    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_dev, status.st_ino
 
 
 def _identify(path: Path, stop: Stop) -> Identity:

@@ -15,6 +15,7 @@ from sklearn_esm._sequences import (
     SequenceError,
     check_one_of,
     clean_sequences,
+    reference_named,
     residue_codes,
     shorten,
 )
@@ -212,11 +213,8 @@ class OneHotResidues(SequenceBaseline):
     def _clean_reference(self) -> str | None:
         if self.reference is None:
             return None
-        try:
+        with reference_named():
             (reference,) = clean_sequences([self.reference], invalid=self.invalid, missing="error")
-        except (SequenceError, TypeError) as error:
-            kind = TypeError if isinstance(error, TypeError) else ValueError
-            raise kind(f"reference must be a sequence of residues. {error}") from error
         return reference
 
 

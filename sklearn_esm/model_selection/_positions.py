@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-from importlib import import_module
-from numbers import Integral
 from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
 from sklearn_esm._columns import items_of
-from sklearn_esm._sequences import SequenceError, check_one_of, shorten
+from sklearn_esm._sequences import SequenceError, check_one_of, is_int, reference_named, shorten
 from sklearn_esm.model_selection._rows import sequences_of
+from sklearn_esm.variants import apply_mutations
 
 Scheme: TypeAlias = Literal["contiguous", "modulo"]
 
@@ -112,7 +111,7 @@ def position_groups(
     [0 1 4] [2 3]
     """
     check_one_of("scheme", scheme, get_args(Scheme))
-    if not _is_int(n_groups) or n_groups < 2:
+    if not is_int(n_groups) or n_groups < 2:
         raise ValueError(f"n_groups must be an integer of at least 2; got {n_groups!r}.")
     changed = _substitutions(X, reference, first_position)  # (rows, positions)
     rows, positions = np.nonzero(changed)
@@ -184,14 +183,10 @@ def mutation_counts(X: Any, reference: str, *, first_position: int = 1) -> np.nd
 
 def _substitutions(X: Any, reference: Any, first_position: int) -> np.ndarray:
     """Return where each row differs from the reference, ``(rows, positions)`` bool."""
-    try:
+    with reference_named():
         (wild_type,) = sequences_of([reference])
-    except (SequenceError, TypeError) as error:
-        kind = TypeError if isinstance(error, TypeError) else ValueError
-        raise kind(f"reference must be a sequence of residues. {error}") from error
     if _are_mutations(items_of(X), len(wild_type)):
-        variants = import_module("sklearn_esm.variants")
-        X = variants.apply_mutations(reference, X, first_position=first_position)
+        X = apply_mutations(reference, X, first_position=first_position)
     sequences = sequences_of(X)
     for row, sequence in enumerate(sequences):
         if len(sequence) != len(wild_type):
@@ -209,10 +204,6 @@ def _are_mutations(items: list[Any], length: int) -> bool:
     texts = [item for item in items if isinstance(item, str)]
     without = [text for text in texts if not _DIGIT.search(text)]
     return len(without) < len(texts) and all(len(text.strip()) != length for text in without)
-
-
-def _is_int(value: object) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def _letters(sequences: list[str]) -> np.ndarray:

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from numbers import Integral
 from typing import Any
 
 import numpy as np
 
 from sklearn_esm._columns import items_of
-from sklearn_esm._sequences import MASK, SequenceError, clean_sequences, shorten
+from sklearn_esm._sequences import (
+    MASK,
+    SequenceError,
+    clean_sequences,
+    is_int,
+    is_missing,
+    reference_named,
+    shorten,
+)
 
 
 def checked_reference(reference: Any, first_position: Any) -> str:
     """Return the clean reference, and raise an error if it or its numbering is invalid."""
-    if isinstance(first_position, (bool, np.bool_)) or not isinstance(first_position, Integral):
+    if not is_int(first_position):
         raise TypeError(
             "first_position must be an integer, the number of the reference's first residue; got "
             f"{first_position!r}."
@@ -22,11 +29,8 @@ def checked_reference(reference: Any, first_position: Any) -> str:
         raise ValueError(
             f"reference must be a sequence of residues; got {reference!r}. Pass the wild-type sequence."
         )
-    try:
+    with reference_named():
         (clean,) = clean_sequences([reference], invalid="error", missing="error")
-    except (SequenceError, TypeError) as error:
-        kind = TypeError if isinstance(error, TypeError) else ValueError
-        raise kind(f"reference must be a sequence of residues. {error}") from error
     assert clean is not None  # missing="error"
     if MASK in clean:
         raise ValueError(
@@ -61,9 +65,7 @@ def _text(item: Any, row: int) -> str:
         item = item[0]
     if isinstance(item, str):
         return item
-    # NaN is unequal to itself; pandas is optional, so its NA and NaT are found by name
-    name = type(item).__name__
-    if item is None or name in ("NAType", "NaTType") or (isinstance(item, float) and item != item):
+    if is_missing(item):
         raise SequenceError(
             row,
             f"is missing: found {item!r}. Write 'WT' for the reference, or remove the row.",
@@ -71,5 +73,5 @@ def _text(item: Any, row: int) -> str:
         )
     raise TypeError(
         f"Row {row} must be a string of mutations such as 'A24G:K30R'; got {shorten(repr(item))} (type "
-        f"{name})."
+        f"{type(item).__name__})."
     )
