@@ -64,9 +64,9 @@ _shared: ContextVar[Progress | None] = ContextVar("shared progress", default=Non
 
 
 @contextmanager
-def one_progress(total: int, *, shown: bool) -> Iterator[Progress]:
+def one_progress(total: int) -> Iterator[Progress]:
     """Show one bar for all calls of estimators in this context, instead of one for each."""
-    progress = Progress(total, shown=shown)
+    progress = Progress(total, shown=True)
     token = _shared.set(progress)
     try:
         yield progress

@@ -7,13 +7,12 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import nullcontext, redirect_stderr
+from contextlib import AbstractContextManager, nullcontext, redirect_stderr
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from rich.filesize import decimal
-from sklearn.base import clone
 
 from sklearn_esm import ESMEmbeddingTransformer, __version__
 from sklearn_esm._checkpoints._architecture import Architecture
@@ -86,24 +85,20 @@ def embed_file(
     published = published_architecture(embed.model)
     if totals is not None and published is not None:
         check_lengths(given, totals, embed, published)  # before a download
-    architecture = _look_up(embed, quiet)
-    total = None
+    architecture = _fit(embed, quiet)
+    content = _content(embed, architecture, np.dtype(dtype), wide)
+    bar: AbstractContextManager[Progress | None] = nullcontext()
     if totals is not None:
         check_lengths(given, totals, embed, architecture)
-        total = cost_of_lengths(totals.lengths, embed, architecture)
-    embed.fit(["M"])
-    content = _content(embed, architecture, np.dtype(dtype), wide)
-    if totals is not None:
         _check_space(totals, destination, content, quiet)
+        if embed.verbose:
+            bar = one_progress(cost_of_lengths(totals.lengths, embed, architecture))
     suffix = destination.suffix if destination.is_folder else ".npz"
     parts = PartFiles(destination.folder, _settings(embed, content), suffix, name_of(source), shard)
     parts.check_shards()
     hidden = quiet and find_repository(embed.model) is not None
-    with (
-        progress_hidden() if hidden else nullcontext(),
-        one_progress(total, shown=embed.verbose) if total is not None else nullcontext() as bar,
-    ):
-        totals = _embed_parts(given, destination, embed, content, parts, architecture, bar)
+    with progress_hidden() if hidden else nullcontext(), bar as progress:
+        totals = _embed_parts(given, destination, embed, content, parts, architecture, progress)
     parts.remove_others()
     if not destination.is_folder:
         stored = Parts(totals.records, totals.longest_name, lambda: map(destination.read, parts.names))
@@ -164,14 +159,14 @@ def _embedded(part: list[Record], embed: ESMEmbeddingTransformer, content: Conte
     return Embedded(names, values, lengths)
 
 
-def _look_up(embed: ESMEmbeddingTransformer, quiet: bool) -> Architecture:
-    """Find or download what identifies the model, then check the parameters against it."""
+def _fit(embed: ESMEmbeddingTransformer, quiet: bool) -> Architecture:
+    """Find or download what identifies the model, then fit, which checks the parameters against it."""
     with open(os.devnull, "w") as nowhere, redirect_stderr(nowhere) if quiet else nullcontext():
         # errors are exceptions, so this hides only the progress bar. This is first, because a damaged
         # file is not an error of the command line.
         identity = identify_model(embed.model)
     with usage():
-        clone(embed).fit(["M"])
+        embed.fit(["M"])
     return identity.architecture
 
 

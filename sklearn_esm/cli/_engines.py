@@ -6,6 +6,7 @@ and the tasks go the names of files and the settings only.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -136,9 +137,8 @@ def tasks_of(sources: list[str], output: str, split: int) -> list[Task]:
     ValueError
         If two files have the same name, because their parts would.
     """
-    names = [name_of(source) for source in sources]
-    for name in names:
-        if names.count(name) > 1:
+    for name, files in Counter(map(name_of, sources)).items():
+        if files > 1:
             raise ValueError(
                 f"INPUT must be files of different names, which are those of their parts; got {name!r} "
                 "twice. Rename one of them, or use two output folders."

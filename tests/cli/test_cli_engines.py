@@ -74,32 +74,15 @@ def test_a_killed_worker_loses_nothing(proteins, cluster, tmp_path):
 
     killer = threading.Thread(target=kill)
     killer.start()
-    result = embed(
-        folder,
-        f"{output}/",
-        "--engine",
-        "dask",
-        "--scheduler",
-        cluster.scheduler_address,
-        "--split",
-        "3",
-    )
+    options = ["--engine", "dask", "--scheduler", cluster.scheduler_address, "--split", "3"]
+    result = embed(folder, f"{output}/", *options)
     killer.join()
     assert result.exit_code == 0, result.stderr
     assert f"Wrote {len(records)} records of 128 features to {output}." in result.stderr
     assert_complete(output, records)
     before = files_in(output)
     assert len(before) == FILES * 3
-    again = embed(
-        folder,
-        f"{output}/",
-        "--engine",
-        "dask",
-        "--scheduler",
-        cluster.scheduler_address,
-        "--split",
-        "3",
-    )
+    again = embed(folder, f"{output}/", *options)
     assert "18 of 18 parts were already embedded." in again.stderr
     assert files_in(output) == before
 

@@ -33,7 +33,7 @@ def test_windows_and_masked_copies_cost_what_they_read():
 def test_several_calls_share_one_bar(capfd):
     embed = ESMEmbeddingTransformer(MODEL, cache=None).fit(SEQUENCES)
     total = cost_of([Item(sequence) for sequence in SEQUENCES], None, 128)
-    with one_progress(total, shown=True) as progress:
+    with one_progress(total) as progress:
         for sequence in SEQUENCES:
             embed.transform([sequence])
         assert progress.done == total
