@@ -53,9 +53,10 @@ bench: $(STAMP)  ## Measure speed and memory beside fair-esm and transformers (S
 	@$(PY) benchmarks/speed.py $(SPEED)
 	@$(PY) benchmarks/extremes.py $(EXTREMES)
 
-docs: $(STAMP)  ## Build the documentation into docs/_build/html (warnings are errors)
+docs: $(STAMP)  ## Build the documentation into docs/_build/html (warnings are errors) and follow its links
 	@$(PY) -m pip install -qq -c constraints.txt -e '.[docs]'
 	@$(PY) -m sphinx -M html docs docs/_build -W --keep-going -q
+	@SITE=docs/_build/html $(PY) -m pytest -q tests/documentation/test_links.py
 	@echo "docs/_build/html/index.html"
 
 # an environment of its own: nothing else that is installed can change what is built

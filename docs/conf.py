@@ -18,15 +18,29 @@ release = version = installed_version("sklearn-esm")
 
 extensions = [
     "myst_parser",
+    "matplotlib.sphinxext.plot_directive",
     "numpydoc",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
+    "sphinx_design",
     "sphinx_gallery.gen_gallery",
+    "sphinx_sitemap",
+    "sphinxext.opengraph",
 ]
 exclude_patterns = ["_build"]
 templates_path = ["_templates"]
 html_static_path = ["_static"]
 html_css_files = ["sklearn_esm.css"]
+
+# what search engines list, and the picture that a link to a page shows elsewhere
+html_baseurl = "https://sklearn-esm.readthedocs.io/en/stable/"
+sitemap_url_scheme = "{link}"
+sitemap_excludes = ["search.html", "genindex.html"]
+ogp_site_url = html_baseurl
+ogp_site_name = "sklearn-esm"
+ogp_image = "_static/card.png"
+ogp_image_alt = "ESM protein language models as scikit-learn transformers"
+ogp_social_cards = {"enable": False}
 
 # Links into the documentation of other projects need their inventories from the network, and without
 # one Sphinx warns, which is an error here. So they are made where the network is sure: on Read the
@@ -45,6 +59,7 @@ nitpicky = True
 nitpick_ignore_regex = [(r"py:\w+", r"(?!sklearn_esm)(?!ESM)(?!\w+Display).*")]
 
 myst_heading_anchors = 3
+myst_enable_extensions = ["colon_fence"]
 
 autosummary_generate = True
 autodoc_typehints = "none"  # the docstrings say it in words
@@ -52,11 +67,23 @@ autodoc_member_order = "bysource"
 python_maximum_signature_line_length = 80  # longer ones have one parameter per line
 toc_object_entries_show_parents = "hide"
 numpydoc_show_class_members = False  # the page shows them in full
+plot_include_source = True
+plot_html_show_formats = False
+plot_html_show_source_link = False
+plot_formats = [("png", 200)]
 
 html_theme = "pydata_sphinx_theme"
 html_title = "sklearn-esm"
+html_favicon = "_static/logo.svg"
 html_show_sourcelink = False
 html_theme_options = {
+    "logo": {"image_light": "_static/logo.svg", "image_dark": "_static/logo.svg", "text": "sklearn-esm"},
+    "switcher": {
+        "json_url": "https://sklearn-esm.readthedocs.io/en/latest/_static/switcher.json",
+        "version_match": os.environ.get("READTHEDOCS_VERSION", "latest"),
+    },
+    "check_switcher": False,  # the file is on the site, which a build must not depend on
+    "navbar_end": ["version-switcher", "theme-switcher", "navbar-icon-links"],
     "github_url": "https://github.com/sklearn-esm/sklearn-esm",
     "navbar_align": "left",
     "header_links_before_dropdown": 7,

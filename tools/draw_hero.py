@@ -1,7 +1,7 @@
-"""Draw the picture at the top of the README from the bundled model and the bundled peptides.
+"""Draw the picture at the top of the README, and the card of links to the site, from bundled data.
 
-Usage: ``python tools/draw_hero.py``, which writes ``docs/_static/hero.png``. Every number in it is
-computed by this script in about half a minute.
+Usage: ``python tools/draw_hero.py``, which writes ``hero.png`` and ``card.png`` to ``docs/_static``.
+Every number in them is computed by this script in about half a minute.
 """
 
 from pathlib import Path
@@ -21,7 +21,7 @@ from sklearn_esm.datasets import load_peptides
 
 MODEL = "esm2_t6_1M_bundled"
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#777777"
-TARGET = Path(__file__).parents[1] / "docs" / "_static" / "hero.png"
+STATIC = Path(__file__).parents[1] / "docs" / "_static"
 
 
 def main() -> None:
@@ -31,8 +31,19 @@ def main() -> None:
     figure, (left, right) = plt.subplots(1, 2, figsize=(9.6, 3.4), layout="constrained")
     draw_separation(left, embed, sequences, y)
     draw_layers(right, embed, sequences, y)
-    figure.savefig(TARGET, dpi=200)
-    print(f"{TARGET} ({TARGET.stat().st_size / 1000:.0f} kB)")
+    figure.savefig(STATIC / "hero.png", dpi=200)
+    draw_card(embed, sequences, y)
+
+
+def draw_card(embed: Any, sequences: Any, y: Any) -> None:
+    """The name of the package beside the left picture, in the size that link previews use."""
+    figure = plt.figure(figsize=(12, 6.3))
+    figure.text(0.05, 0.66, "sklearn-esm", fontsize=50, weight="bold", color=BLUE)
+    figure.text(0.05, 0.40, "ESM protein language models\nas scikit-learn\ntransformers", fontsize=25)
+    figure.text(0.05, 0.24, "pip install sklearn-esm", fontsize=18, family="monospace", color=GREY)
+    axes = figure.add_axes((0.56, 0.16, 0.40, 0.68))
+    draw_separation(axes, embed, sequences, y)
+    figure.savefig(STATIC / "card.png", dpi=100)
 
 
 def draw_separation(axes: Any, embed: Any, sequences: Any, y: Any) -> None:

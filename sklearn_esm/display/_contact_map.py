@@ -60,13 +60,15 @@ class ContactMapDisplay:
 
     Examples
     --------
-    >>> import numpy as np
-    >>> from sklearn_esm.display import ContactMapDisplay
-    >>> contacts = np.eye(30)
-    >>> contacts[2, 25] = contacts[25, 2] = 0.9
-    >>> display = ContactMapDisplay.from_predictions(contacts, true_contacts=contacts > 0.5)
-    >>> display.im_.get_array().shape
-    (30, 30)
+    .. plot::
+
+        >>> import numpy as np
+        >>> from sklearn_esm.display import ContactMapDisplay
+        >>> positions = np.arange(30)
+        >>> contacts = np.exp(-abs(positions[:, None] + positions - 29) / 2)  # a hairpin
+        >>> display = ContactMapDisplay.from_predictions(contacts, true_contacts=contacts > 0.5)
+        >>> display.im_.get_array().shape
+        (30, 30)
     """
 
     def __init__(

@@ -80,18 +80,20 @@ class EmbeddingDisplay:
 
     Examples
     --------
-    >>> from sklearn.pipeline import make_pipeline
-    >>> from sklearn.preprocessing import StandardScaler
-    >>> from sklearn_esm import ESMEmbeddingTransformer
-    >>> from sklearn_esm.datasets import load_peptides
-    >>> from sklearn_esm.display import EmbeddingDisplay
-    >>> peptides = load_peptides()
-    >>> embed = make_pipeline(ESMEmbeddingTransformer("esm2_t6_1M_bundled"), StandardScaler())
-    >>> display = EmbeddingDisplay.from_estimator(
-    ...     embed, peptides.data[::9], peptides.target[::9], target_names=peptides.target_names
-    ... )
-    >>> display.points.shape, [text.get_text() for text in display.legend_.get_texts()]
-    ((34, 2), ['hormone/neuropeptide', 'antimicrobial'])
+    .. plot::
+
+        >>> from sklearn.pipeline import make_pipeline
+        >>> from sklearn.preprocessing import StandardScaler
+        >>> from sklearn_esm import ESMEmbeddingTransformer
+        >>> from sklearn_esm.datasets import load_peptides
+        >>> from sklearn_esm.display import EmbeddingDisplay
+        >>> peptides = load_peptides()
+        >>> embed = make_pipeline(ESMEmbeddingTransformer("esm2_t6_1M_bundled"), StandardScaler())
+        >>> display = EmbeddingDisplay.from_estimator(
+        ...     embed, peptides.data[::9], peptides.target[::9], target_names=peptides.target_names
+        ... )
+        >>> display.points.shape, [text.get_text() for text in display.legend_.get_texts()]
+        ((34, 2), ['hormone/neuropeptide', 'antimicrobial'])
     """
 
     reducer_: Any

@@ -93,19 +93,23 @@ class LayerSweepDisplay:
 
     Examples
     --------
-    >>> from sklearn.linear_model import LogisticRegression
-    >>> from sklearn.model_selection import GridSearchCV
-    >>> from sklearn.pipeline import make_pipeline
-    >>> from sklearn_esm import ESMEmbeddingTransformer
-    >>> from sklearn_esm.datasets import load_peptides
-    >>> from sklearn_esm.display import LayerSweepDisplay
-    >>> sequences, y = load_peptides(return_X_y=True)
-    >>> head = LogisticRegression(max_iter=1000)
-    >>> pipeline = make_pipeline(ESMEmbeddingTransformer("esm2_t6_1M_bundled"), head)
-    >>> search = GridSearchCV(pipeline, {"esmembeddingtransformer__layer": [0, 3, 6]}, cv=3)
-    >>> display = LayerSweepDisplay.from_search(search.fit(sequences[::6], y[::6]))
-    >>> display.layers, display.poolings, display.mean_scores.shape
-    ([0, 3, 6], ['mean'], (1, 3))
+    .. plot::
+
+        >>> from sklearn.linear_model import LogisticRegression
+        >>> from sklearn.model_selection import GridSearchCV
+        >>> from sklearn.pipeline import make_pipeline
+        >>> from sklearn.preprocessing import StandardScaler
+        >>> from sklearn_esm import ESMEmbeddingTransformer
+        >>> from sklearn_esm.datasets import load_peptides
+        >>> from sklearn_esm.display import LayerSweepDisplay
+        >>> sequences, y = load_peptides(return_X_y=True)
+        >>> embed = ESMEmbeddingTransformer("esm2_t6_1M_bundled")
+        >>> pipeline = make_pipeline(embed, StandardScaler(), LogisticRegression(C=0.1))
+        >>> grid = {"esmembeddingtransformer__layer": range(7)}
+        >>> search = GridSearchCV(pipeline, grid, scoring="roc_auc").fit(sequences, y)
+        >>> display = LayerSweepDisplay.from_search(search)
+        >>> display.layers, display.poolings, display.mean_scores.shape
+        ([0, 1, 2, 3, 4, 5, 6], ['mean'], (1, 7))
     """
 
     def __init__(

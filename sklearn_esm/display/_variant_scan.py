@@ -95,18 +95,20 @@ class VariantScanDisplay:
 
     Examples
     --------
-    >>> from sklearn_esm import ESMLikelihoodTransformer
-    >>> from sklearn_esm.datasets import load_gb1
-    >>> from sklearn_esm.display import VariantScanDisplay
-    >>> gb1 = load_gb1()
-    >>> score = ESMLikelihoodTransformer(
-    ...     "esm2_t6_1M_bundled", method="wt-marginals", reference=gb1.reference
-    ... )
-    >>> display = VariantScanDisplay.from_estimator(
-    ...     score, gb1.reference, measured=dict(zip(gb1.mutations, gb1.target))
-    ... )
-    >>> display.scores.shape, display.measured.shape
-    ((20, 56), (20, 56))
+    .. plot::
+
+        >>> from sklearn_esm import ESMLikelihoodTransformer
+        >>> from sklearn_esm.datasets import load_gb1
+        >>> from sklearn_esm.display import VariantScanDisplay
+        >>> gb1 = load_gb1()
+        >>> score = ESMLikelihoodTransformer(
+        ...     "esm2_t6_1M_bundled", method="wt-marginals", reference=gb1.reference
+        ... )
+        >>> display = VariantScanDisplay.from_estimator(
+        ...     score, gb1.reference, measured=dict(zip(gb1.mutations, gb1.target))
+        ... )
+        >>> display.scores.shape, display.measured.shape
+        ((20, 56), (20, 56))
     """
 
     def __init__(
