@@ -17,6 +17,7 @@ from sklearn_esm._sequences import (
     clean_sequences,
     reference_named,
     residue_codes,
+    rows_named,
     shorten,
 )
 from sklearn_esm.baselines._base import STANDARD, SequenceBaseline
@@ -220,14 +221,16 @@ class OneHotResidues(SequenceBaseline):
 
 def _check_lengths(sequences: Sequence[str | None], length: int, whose: str) -> None:
     """Raise SequenceError if a sequence has another length."""
-    for row, sequence in enumerate(sequences):
-        if sequence is not None and len(sequence) != length:
-            raise SequenceError(
-                row,
-                f"({shorten(sequence)}) must have {length:,} residues, as {whose} has; got "
-                f"{len(sequence):,}. Align the sequences and set invalid='unknown' for gaps, or use "
-                "ResidueComposition, which accepts any length.",
-            )
+    rows = [row for row, text in enumerate(sequences) if text is not None and len(text) != length]
+    if rows:
+        sequence = sequences[rows[0]] or ""
+        raise SequenceError(
+            rows[0],
+            f"({shorten(sequence)}) must have {length:,} residues, as {whose} has; got "
+            f"{len(sequence):,}. Align the sequences and set invalid='unknown' for gaps, or use "
+            "ResidueComposition, which accepts any length.",
+            rows=rows_named(rows),
+        )
 
 
 def _sparse(codes: np.ndarray, missing: list[int]) -> csr_matrix:

@@ -158,6 +158,11 @@ def test_transform_refuses_another_length_than_that_of_fit():
         one_hot.transform(["GIGKF", "GIGKFL"])
 
 
+def test_all_rows_of_another_length_are_counted():
+    with pytest.raises(ValueError, match=r"length\. 2 other rows are invalid: 2, 4\.$"):
+        OneHotResidues(reference="GIGKF").fit(["GIGKF", "GIGK", "GIGKFL", "GAGKF", "GIG"])
+
+
 @pytest.mark.parametrize(
     ("parameters", "error", "message"),
     [
