@@ -131,7 +131,7 @@ figure, axes = plt.subplots(figsize=(6.4, 4.2), layout="constrained")
 q3 = [100 * scores[f"layer {layer}"][0] for layer in LAYERS]
 low, high = np.transpose([100 * np.quantile(drawn[f"layer {n}"][0], [0.025, 0.975]) for n in LAYERS])
 axes.fill_between(LAYERS, low, high, color="C0", alpha=0.2, linewidth=0)
-axes.plot(LAYERS, q3, "o-", color="C0", label="vector of the residue")
+axes.plot(LAYERS, q3, "o-", color="C0", label="vector of the residue, 95 % interval")
 for name, colour, style in [
     ("last layer and window", "C2", "-."),
     (f"window of {WINDOW}", "C1", "--"),
@@ -143,8 +143,9 @@ axes.set(
     ylabel="Residues predicted correctly (%)",
     title="Helix, strand or other, residues of new chains",
 )
+axes.set_xticks(LAYERS)
 axes.spines[["top", "right"]].set_visible(False)
-axes.legend(frameon=False, loc="center right")
+axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 0.15))
 
 output = Path(__file__).parent / "output"
 output.mkdir(exist_ok=True)

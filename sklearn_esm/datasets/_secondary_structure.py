@@ -17,7 +17,7 @@ def load_secondary_structure(*, return_X_y: Literal[True], as_frame: bool = ...)
 def load_secondary_structure(
     *, return_X_y: bool = False, as_frame: bool = False
 ) -> Bunch | tuple[Any, Any]:
-    """Load 78 protein chains with the secondary structure of each residue.
+    r"""Load 78 protein chains with the secondary structure of each residue.
 
     Chains of the Protein Data Bank [1]_ with at most 300 residues, of which no two are close relatives.
     Nothing is downloaded.
@@ -69,8 +69,9 @@ def load_secondary_structure(
 
     Notes
     -----
-    Keep the residues of a chain in one fold: neighbours have nearly the same context, and mostly the same
-    label. No two chains have 30 % identity over half of both, but some share a fold.
+    Keep the residues of a chain in one part of a split: neighbours have nearly the same context, and
+    mostly the same label. No two chains have 30 % identity over half of both, but some have similar
+    structures.
 
     The labels are the HELIX and SHEET records of the entries. Depositors set some of them, and programs
     set others. The data are for examples and tests, and too few for a benchmark.
@@ -84,7 +85,7 @@ def load_secondary_structure(
     >>> from sklearn_esm.datasets import load_secondary_structure
     >>> chains = load_secondary_structure()
     >>> row = chains.pdb_ids.tolist().index("1CRN")
-    >>> print(chains.names[row], chains.data[row], chains.target[row], sep="\\n")
+    >>> print(chains.names[row], chains.data[row], chains.target[row], sep="\n")
     crambin
     TTCCPSIVARSNFNVCRLPGTPEAICATYTGCIIIPGATCPGDYAN
     EEEECCHHHHHHHHHHHHHCCCHHHHHHHHCEEEECCCCCCCCCCC

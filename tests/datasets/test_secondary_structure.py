@@ -47,9 +47,11 @@ def test_no_two_chains_are_close_relatives():
 
 
 def test_ubiquitin_is_as_in_its_paper():
-    # Vijay-Kumar, Bugg and Cook (1987): the helix 23-34, and strands within 1-7, 10-17, 40-45, 48-49, 66-72
+    # Vijay-Kumar, Bugg and Cook (1987): helix 23-34, and strands 1-7, 10-17, 40-45, 48-49 and 66-72
     ubiquitin = row_of("5GOB")
-    assert CHAINS.data[ubiquitin].startswith("MQIFVKTLTGKTITLEVEPSDTIENVKAKIQDKEGIPPDQQRLIFAGKQLEDGRTLSDYNIQ")
+    assert CHAINS.data[ubiquitin].startswith(
+        "MQIFVKTLTGKTITLEVEPSDTIENVKAKIQDKEGIPPDQQRLIFAGKQLEDGRTLSDYNIQ"
+    )
     structure = CHAINS.target[ubiquitin]
     assert set(structure[22:34]) == {"H"}
     for position, (first, last) in zip((4, 13, 42, 48, 69), runs(structure, "E"), strict=True):
