@@ -132,35 +132,58 @@ def test_selection_outside_the_folds_finds_signal_in_shuffled_labels(output_of):
     assert abs(scores["PCA", "real"][2]) < 0.02
 
 
-def test_numbers_computed_from_the_sequence_add_nothing(output_of):
+def test_columns_of_a_structure_add_to_the_embedding(output_of):
     pytest.importorskip("pandas")
-    printed = output_of("assay_columns")
-    table = {name: (int(width), float(auc)) for name, width, auc, _ in rows_of(printed, 4)}
-    assert {name: width for name, (width, _) in table.items()} == {
-        "numbers": 3,
-        "embedding": 128,
-        "both": 131,
+    printed = output_of("assay_columns", REPEATS="2, 5")
+    scores = {name: [float(cell) for cell in cells] for name, *cells in rows_of(printed, 4)}
+    assert set(scores) == {
+        "new residue",
+        "embedding",
+        "structure",
+        "structure + new residue",
+        "structure + embedding",
     }
-    assert 0.85 < table["numbers"][1] < 0.93
-    assert table["embedding"][1] > 0.94
-    assert table["both"][1] == pytest.approx(table["embedding"][1], abs=0.015)
-    known = {name: float(r2) for name, r2 in rows_of(printed, 2)}
-    assert set(known) == {"length", "charge", "hydropathy"}
-    assert all(0.7 < r2 < 1 for r2 in known.values())
+    # of ten shuffles: 0.169, 0.362, 0.436, 0.473, 0.517
+    assert 0.1 < scores["new residue"][0] < 0.25
+    assert 0.25 < scores["embedding"][0] < scores["structure + embedding"][0] - 0.05 < 0.6
+    adds, *_ = re.findall(r"([+-][.\d]+)  \(", printed)
+    assert float(adds) == pytest.approx(
+        scores["structure + embedding"][0] - scores["embedding"][0], abs=0.0011
+    )
 
 
-@pytest.mark.usefixtures("third_of_the_data")
-def test_states_know_their_neighbours_from_the_first_block_on(output_of):
-    printed = output_of("per_residue")
-    ahead = {int(row[0]): [float(cell) for cell in row[1:]] for row in rows_of(printed, 8)[1:]}
-    assert set(ahead) == {0, 2, 4, 6}
-    for layer, scores in ahead.items():
-        assert scores[0] > 0.99  # each state knows its own residue
-        assert all(0.2 < score < 0.38 for score in scores[1:]) == (layer == 0)
-    assert ahead[4][1] > 0.5
-    gb1 = {int(layer): float(mean) for layer, mean, _ in rows_of(printed, 3)}
-    assert set(gb1) == {0, 2, 4, 6}
-    assert all(0.1 < mean < 0.45 for mean in gb1.values())
+def test_columns_of_the_structure_are_those_of_domain_b1(output_of):
+    pytest.importorskip("pandas")
+    printed = output_of("assay_columns", REPEATS="1, 5")
+    # of the interface in the paper of 1FCC: N35 is near, Q2 and K13 on the other side of the domain
+    rows = {
+        row[1]: row[2:] for row in (line.split()[1:] for line in printed.splitlines()) if len(row) == 8
+    }
+    assert rows["N35A"] == ["35", "A", "H", "56.0", "10.0", "2.4"]
+    assert rows["K13A"][2:] == ["E", "52.0", "11.0", "13.7"]
+
+
+def test_a_vector_says_more_than_its_residue_and_no_more_than_a_window(output_of):
+    printed = output_of("per_residue", WINDOW="15, 5, 200")
+    q3 = {
+        name: float(score)
+        for name, score in re.findall(
+            r"^(\w[\w ]+?) +\d+ +(0\.\d{3}) +0\.\d{3} to", printed, re.MULTILINE
+        )
+    }
+    assert set(q3) == {"residue alone", "window of 15", "last layer and window"} | {
+        f"layer {layer}" for layer in (0, 2, 4, 6)
+    }
+    # all of the same residues: 0.473, 0.610 and 0.619; layers 0.473, 0.573, 0.595 and 0.600
+    assert q3["layer 0"] == pytest.approx(q3["residue alone"], abs=0.002)
+    assert q3["layer 6"] > q3["layer 0"] + 0.1
+    assert q3["layer 6"] == pytest.approx(q3["window of 15"], abs=0.02)
+    assert q3["last layer and window"] > q3["layer 6"] + 0.01
+    differences = re.findall(r"([+-][.\d]+)  \(([+-][.\d]+) to ([+-][.\d]+)\)", printed)
+    (gain, *_), (against_window, low, high), *_ = [[float(cell) for cell in row] for row in differences]
+    assert gain == pytest.approx(q3["layer 6"] - q3["layer 0"], abs=0.0011)
+    assert low < against_window < high
+    assert low < 0 < high
 
 
 @pytest.mark.usefixtures("third_of_the_data")
