@@ -248,13 +248,13 @@ ANY = {
     "pickle": stored(pickle.dumps, pickle.loads),
     "joblib.dump": stored(through_joblib, joblib.load),
     "skops.io.dump": skops_model,
-    "imblearn.pipeline.Pipeline": with_samplers,
+    "imblearn.pipeline": with_samplers,
     "optuna": optuna_study,
-    "optuna_integration.OptunaSearchCV": optuna_search,
-    "dask_ml.model_selection.GridSearchCV": dask_ml_search,
-    "dask_ml.wrappers.ParallelPostFit": dask_ml_wrapper,
-    "xgboost.XGBClassifier": trees("xgboost", "XGBClassifier"),
-    "lightgbm.LGBMClassifier": trees("lightgbm", "LGBMClassifier", verbose=-1, min_child_samples=5),
+    "OptunaSearchCV": optuna_search,
+    "dask_ml.model_selection": dask_ml_search,
+    "ParallelPostFit": dask_ml_wrapper,
+    "XGBClassifier": trees("xgboost", "XGBClassifier"),
+    "LGBMClassifier": trees("lightgbm", "LGBMClassifier", verbose=-1, min_child_samples=5),
 }
 FRAME = {
     "ColumnTransformer": chosen_columns,
@@ -262,8 +262,8 @@ FRAME = {
         lambda model: BaggingClassifier(model, n_estimators=2, random_state=0)
     ),
     "permutation_importance": importance,
-    "imblearn.under_sampling.RandomUnderSampler": sampler_before,
-    "imblearn.ensemble.BalancedBaggingClassifier": balanced_bagging,
+    "RandomUnderSampler": sampler_before,
+    "BalancedBaggingClassifier": balanced_bagging,
 }
 # these wrap what follows the embedding, and refuse a pipeline that begins with it
 UNLABELLED = np.where(np.arange(len(y)) % 3, y, -1)
