@@ -13,12 +13,7 @@ from sklearn import config_context
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import TransformedTargetRegressor, make_column_transformer
-from sklearn.ensemble import (
-    AdaBoostClassifier,
-    BaggingClassifier,
-    StackingClassifier,
-    VotingClassifier,
-)
+from sklearn.ensemble import AdaBoostClassifier, BaggingClassifier, StackingClassifier, VotingClassifier
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401, which makes it importable
 from sklearn.feature_selection import RFECV, SequentialFeatureSelector
 from sklearn.frozen import FrozenEstimator
@@ -53,12 +48,7 @@ PEPTIDES = load_peptides()
 ROWS = np.r_[0:30, 200:230]
 SEQUENCES = PEPTIDES.data[ROWS].tolist()
 TABLE = pd.DataFrame({"sequence": SEQUENCES})
-FORMS = {
-    "list": SEQUENCES,
-    "array": np.array(SEQUENCES),
-    "column": TABLE["sequence"],
-    "frame": TABLE,
-}
+FORMS = {"list": SEQUENCES, "array": np.array(SEQUENCES), "column": TABLE["sequence"], "frame": TABLE}
 y = np.asarray(PEPTIDES.target)[ROWS]
 LYSINES = np.array([sequence.count("K") for sequence in SEQUENCES], dtype=float)
 CLASSES = np.digitize(LYSINES, [1, 3])
