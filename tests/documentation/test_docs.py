@@ -44,7 +44,9 @@ def blocks(page):
     ids=lambda page: page.relative_to(DOCS).as_posix(),
 )
 def test_code_runs_and_prints_what_the_page_says(page, tmp_path, monkeypatch, capsys):
-    for library in re.findall(r"^(?:import|from) (pandas|matplotlib|Bio)\b", page.read_text(), re.M):
+    for library in re.findall(
+        r"^(?:import|from) (pandas|matplotlib|Bio|skops|transformers)\b", page.read_text(), re.M
+    ):
         pytest.importorskip(library)
     if "read_fasta" in page.read_text(encoding="utf-8"):
         pytest.importorskip("Bio")

@@ -326,7 +326,7 @@ def test_sizes_on_the_page_are_those_of_today():
     said = dict(re.findall(r"^\| (.+?) \| ([\d.]+) \|$", PAGE.read_text(encoding="utf-8"), re.MULTILINE))
     for what, sent in {
         "a pipeline of transformer, scaler and classifier": pipeline,
-        f"a batch of 15 sequences ({residues(few)} residues) with all that a worker must know": (
+        f"a batch of 15 sequences ({residues(few)} residues) with all its settings": (
             request,
             few,
         ),
