@@ -159,9 +159,10 @@ for name, sweep in sweeps.items():
         print(f"{name:22}  {pooling:7}  {LAYERS[best]:10}  {mean[best]:7.3f}  {deviation[best]:13.3f}")
 
 # %%
-# Begin with mean pooling. Its error bars overlap for layers 1 to 6, so another shuffle may choose another
-# layer. Layer 0 with mean pooling is amino-acid composition in other coordinates. For the support vector
-# machine it is as good as any other layer, and for logistic regression it is lower: compare with it.
+# Begin with mean pooling. Its error bars overlap for layers 1 to 6, so another shuffle may choose
+# another layer. Layer 0 with mean pooling is amino-acid composition in other coordinates. For the
+# support vector machine it is as good as any other layer, and for logistic regression it is lower:
+# compare with it.
 #
 # Do not report the best score. It is the largest of 42 scores on the same folds, and that is partly
 # luck. Report the score on families that the search did not use: a held-out set, or nested

@@ -94,8 +94,8 @@ for name in classifiers:
     line("  shuffles above 0", (difference > 0).sum(axis=1), "")
 
 # %%
-# The gain is the accuracy of random folds minus that of folds of clusters. Small points are shuffles, and
-# lines connect their means.
+# The gain is the accuracy of random folds minus that of folds of clusters. Small points are shuffles,
+# and lines connect their means.
 
 from pathlib import Path
 

@@ -67,11 +67,11 @@ scores, by_fold = {}, {}
 print(f"{'features':<12}  ROC AUC  lowest fold  highest fold  accuracy  seconds")
 for name, model in models.items():
     started = time.perf_counter()
-    score = cross_val_predict(model, sequences, y, groups=families, cv=folds, method="predict_proba")[
-        :, 1
-    ]
+    probabilities = cross_val_predict(
+        model, sequences, y, groups=families, cv=folds, method="predict_proba"
+    )
     seconds = time.perf_counter() - started
-    scores[name] = score
+    score = scores[name] = probabilities[:, 1]
     by_fold[name] = np.array(
         [roc_auc_score(y[test], score[test]) for _, test in folds.split(sequences, y, families)]
     )
@@ -121,5 +121,5 @@ figure.savefig(output / "quickstart.png", dpi=200)
 print(f"Picture: {output / 'quickstart.png'}")
 
 # %%
-# The embedding ranks better than composition in each of the five folds, although the ranges over the
-# folds overlap: some families are harder for both.
+# The embedding ranks better than composition in each of the five folds. Compare within folds, because
+# the ranges over the folds overlap: 0.94 to 0.99 and 0.90 to 0.97.

@@ -14,8 +14,8 @@ MODEL = "esm2_t6_1M_bundled"
 
 # %%
 # A variant is a whole sequence with its measured effect and the position that it changes.
-# ``fetch_beta_lactamase`` returns 5,397 variants of TEM-1 beta-lactamase in the same form, and several rows of
-# the wild type.
+# ``fetch_beta_lactamase`` returns 5,397 variants of TEM-1 beta-lactamase in the same form, and several
+# rows of the wild type.
 
 import numpy as np
 
@@ -133,7 +133,7 @@ axes.legend(title="Split", loc="upper left")
 figure.savefig(output / "variant_effects.png", dpi=200)
 
 # %%
-# On the random split, one-hot and the augmented model overlap, and both are above the embedding. At new
-# positions the embedding has a correlation of 0.38, and the augmented model is not better. The zero-shot
-# score is no help with this small model: its folds are on both sides of 0. Decide which split matches
-# the new variants before you compare features.
+# On the random split, the error bars of one-hot and the augmented model overlap, and both are above the
+# embedding. At new positions the embedding has a correlation of 0.38, and the augmented model is not
+# better. The zero-shot score does not help with this small model: its folds are on both sides of 0.
+# Decide which split matches your new variants before you compare features.
