@@ -93,9 +93,9 @@ figure.savefig(output / "learning_curve.png", dpi=200)
 
 # %%
 # About 400: from 400 to 800 variants, one-hot gains less than the standard deviation of the repeats. The
-# embedding of this small model is below one-hot at every size. Both together are rarely above one-hot,
-# and their error bars overlap at every size.
+# embedding of this small model is below one-hot at every size. Both together are above one-hot in few
+# repeats, and the error bars of these two overlap at every size.
 #
-# The test variants are at positions that the training set contains. :ref:`At new positions
+# Nearly all test variants are at positions of the training set. :ref:`At new positions
 # <sphx_glr_auto_examples_variant_effects.py>`, one-hot predicts nothing. ``fetch_gfp`` downloads
 # variants of green fluorescent protein with several substitutions each, for the same comparison.
