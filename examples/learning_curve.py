@@ -96,6 +96,6 @@ figure.savefig(output / "learning_curve.png", dpi=200)
 # embedding of this small model is below one-hot at every size. Both together are above one-hot in few
 # repeats, and the error bars of these two overlap at every size.
 #
-# Nearly all test variants are at positions of the training set. :ref:`At new positions
+# Most test variants are at positions of the training set. :ref:`At new positions
 # <sphx_glr_auto_examples_variant_effects.py>`, one-hot predicts nothing. ``fetch_gfp`` downloads
 # variants of green fluorescent protein with several substitutions each, for the same comparison.
