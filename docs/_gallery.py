@@ -1,30 +1,45 @@
-"""What sphinx-gallery asks about each script: its place in the gallery, its options, its name."""
+"""Order and style of the gallery, for sphinx-gallery."""
 
 from __future__ import annotations
 
 import builtins
-import os
-import re
-import tempfile
 from pathlib import Path
 from typing import Any
 
-# what a newcomer reads first comes first; whatever is not named here follows by name
+import matplotlib as mpl
+from cycler import cycler
+
+from sklearn_esm.display._matplotlib import COLOURS
+
+# the first steps, then sequences, variants and large data; scripts that are not listed follow by name
 FIRST = (
     "quickstart",
     "migrating_from_fair_esm",
     "grid_search_layers",
     "homology_aware_cv",
-    "leak_of_pca",
+    "leak_of_feature_selection",
     "assay_columns",
-    "mutation_table",
-    "variant_effects",
-    "gfp_brightness",
-    "which_variants_next",
-    "prediction_intervals",
     "pairs_of_proteins",
     "per_residue",
+    "mutation_table",
+    "variant_effects",
+    "learning_curve",
+    "which_variants_next",
+    "prediction_intervals",
+    "partitions_dask",
 )
+
+# one style for all pictures; the colours are those of sklearn_esm.display
+STYLE = {
+    "axes.prop_cycle": cycler(color=COLOURS),
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "figure.figsize": (6.4, 4.5),  # the shape of a thumbnail
+    "font.size": 11,
+    "axes.titlesize": "medium",
+    "legend.frameon": False,
+    "savefig.dpi": 200,
+}
 
 
 class Order:
@@ -39,20 +54,11 @@ class Order:
         return (FIRST.index(stem) if stem in FIRST else len(FIRST), stem)
 
 
-def arguments(conf: dict[str, Any], variables: dict[str, Any]) -> list[str]:
-    """Return the options a script is run with: pictures aside, for the gallery takes its own."""
-    script = Path(variables["src_file"]).read_text(encoding="utf-8")
-    options = []
-    if re.search(r'"--output"', script):
-        options += ["--output", os.path.join(tempfile.gettempdir(), "sklearn-esm-gallery")]
-    if re.search(r'"--bundled-data"', script):
-        options.append("--bundled-data")  # whatever else this machine has
-    return options
+def prepare(conf: dict[str, Any], name: str) -> None:
+    """Set the style, and the name ``__file__`` that sphinx-gallery does not define.
 
-
-def tell_file_name(conf: dict[str, Any], name: str) -> None:
-    """Give the script the name ``__file__``, which it has where it is run as a script.
-
-    sphinx-gallery runs it without one, so it is found where Python looks last.
+    Python looks for a name among the builtins last. This one is relative, because sphinx-gallery runs a
+    script in its folder.
     """
-    builtins.__file__ = str(Path(conf["src_dir"], conf["examples_dirs"], Path(name).name).resolve())
+    mpl.rcParams.update(STYLE)
+    builtins.__file__ = Path(name).name

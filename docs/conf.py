@@ -94,26 +94,23 @@ html_theme_options = {
 }
 html_sidebars = {name: [] for name in ("index", "install", "faq", "changelog", "performance")}
 
-# Shown, but not run: a cluster of Dask starts processes that would each import sphinx-build
-# instead of the script, and Ray is not installed here.
-NOT_RUN = ("partitions_dask", "partitions_ray")
+# Shown, but not run: Dask starts processes that would import sphinx-build instead of the script
+NOT_RUN = ("partitions_dask",)
 
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "auto_examples",
     "filename_pattern": rf"{re.escape(os.sep)}(?!(?:{'|'.join(NOT_RUN)})\.py$)\w+\.py$",
-    "ignore_pattern": r"__init__\.py",
+    "ignore_pattern": r"partitions_ray\.py",  # the page on Dask has a link to it
     "within_subsection_order": "_gallery.Order",
-    "reset_argv": "_gallery.arguments",
-    "reset_modules": ("matplotlib", "_gallery.tell_file_name"),
+    "reset_modules": ("matplotlib", "_gallery.prepare"),
     "abort_on_example_error": False,
     "backreferences_dir": "api/backreferences",
     "doc_module": ("sklearn_esm",),
     "reference_url": {"sklearn_esm": None},
     "capture_repr": ("_repr_html_",),
     "image_scrapers": ("matplotlib",),
-    # the scripts read options from the command line, which a notebook has not
-    "notebook_extensions": set(),
+    "notebook_extensions": set(),  # __file__ is not defined in a notebook
     "download_all_examples": False,
     "show_signature": False,
     "write_computation_times": False,

@@ -2,37 +2,26 @@
 How are pairs of proteins embedded?
 ===================================
 
-Some properties belong to two chains: the heavy and the light chain of an antibody, or two proteins that
-bind each other. A ``ColumnTransformer`` embeds each column of a table with an estimator of its own,
-which may have another model, layer or pooling. The task here is built for the purpose: of two peptides,
-which one is antimicrobial? Its labels are real, and the pairs are random.
+Some properties belong to two chains, such as the heavy and the light chain of an antibody. A
+``ColumnTransformer`` embeds each column of a table with its own estimator. This page compares three
+sets of features on 800 pairs in five folds. The task is made up for the purpose: of two peptides, which
+one is antimicrobial? Its labels are real, and the pairs are random.
 """
 
 # %%
 # The bundled model needs no download and is for trying out. Any other name works here.
-
-from pathlib import Path
-
-import matplotlib.pyplot as plt
-import numpy as np
-import pandas as pd
-from sklearn.compose import make_column_transformer
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import RocCurveDisplay
-from sklearn.model_selection import GroupKFold, cross_val_predict, cross_val_score
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
-
-from sklearn_esm import ESMEmbeddingTransformer
-from sklearn_esm.baselines import ResidueComposition
-from sklearn_esm.datasets import load_peptides
 
 MODEL = "esm2_t6_1M_bundled"
 PAIRS, SETS = 800, 5
 
 # %%
 # A peptide is in pairs of one set only. If it were in two sets, a classifier could be tested on a
-# peptide that it has seen beside another one. This is the usual mistake with pairs.
+# peptide of its training pairs. This is the usual mistake with pairs.
+
+import numpy as np
+import pandas as pd
+
+from sklearn_esm.datasets import load_peptides
 
 peptides = load_peptides()
 rng = np.random.default_rng(0)
@@ -54,6 +43,15 @@ print(table.head(3).to_string())
 # The name of a column is a string and not a list of one, because the estimators read a column of
 # sequences. The features of both chains are side by side.
 
+from sklearn.compose import make_column_transformer
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GroupKFold, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from sklearn_esm import ESMEmbeddingTransformer
+from sklearn_esm.baselines import ResidueComposition
+
 y, folds = table["first_is_antimicrobial"].to_numpy(), GroupKFold(SETS)
 embed = ESMEmbeddingTransformer(MODEL)
 contestants = {
@@ -73,23 +71,36 @@ for name, model in models.items():
     print(f"{name:<22}{scores.mean():8.3f}{scores.min():9.3f}{scores.max():9.3f}")
 
 # %%
-# Both chains together say more than one. The cache makes the second use of a chain free: each peptide
-# passes through the model once, although the table has 1,600 cells.
+# Each peptide passes through the model once, because the transformer caches its vectors. The table has
+# 1,600 cells.
 
 print(f"\nsequences embedded: {embed.cache_info().misses}")
 
 # %%
-# The curves are of the predictions of all folds.
+# The ROC curves of all predictions.
 
-figure, axes = plt.subplots(figsize=(5, 4.6), layout="constrained")
-for colour, (name, model) in zip(["0.5", "#E69F00", "#0072B2"], models.items(), strict=True):
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+from sklearn.metrics import RocCurveDisplay
+from sklearn.model_selection import cross_val_predict
+
+figure, axes = plt.subplots(layout="constrained")
+for colour, (name, model) in zip(["0.5", "C1", "C0"], models.items(), strict=True):
     predicted = cross_val_predict(
         model, table, y, groups=table["set"], cv=folds, method="predict_proba"
     )[:, 1]
     RocCurveDisplay.from_predictions(y, predicted, ax=axes, name=name, curve_kwargs={"color": colour})
-axes.set_title(f"{len(table)} pairs, {SETS} folds without shared peptides")
-axes.spines[["top", "right"]].set_visible(False)
+axes.set(
+    title=f"{len(table)} pairs, {SETS} folds without shared peptides",
+    xlabel="False positive rate",
+    ylabel="True positive rate",
+)
 
 output = Path(__file__).parent / "output"
 output.mkdir(exist_ok=True)
 figure.savefig(output / "pairs_of_proteins.png", dpi=200)
+
+# %%
+# Both chains give a better score than one. Composition and embedding are not shown to differ, because
+# their ranges over the folds overlap: 0.97 to 0.99 and 0.96 to 1.00.

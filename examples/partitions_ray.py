@@ -1,34 +1,24 @@
 """
-How do 200,000 sequences get through Ray Data, if a worker is killed?
-=====================================================================
+Are all vectors written if a Ray worker is killed?
+==================================================
 
-A folder of parquet files with sequences becomes a folder of parquet files with vectors. One worker is
-killed on the way. At the end, every vector is there, and none is there twice.
+This script embeds 200,000 peptides in 40 parquet files, and one worker is killed while it runs. It then
+compares all ids and a sample of 500 vectors with what they should be.
 """
 
 # %%
-# The bundled model needs no download and is for trying out; any ESM name or checkpoint path works.
-# Ray Data is installed by ``pip install "ray[data]"``.
-
-import os
-import signal
-import tempfile
-import time
-from pathlib import Path
-
-import numpy as np
-import pandas as pd
-import ray
-
-from sklearn_esm import ESMEmbeddingTransformer
-from sklearn_esm.distributed import embed_partition
+# The bundled model needs no download and is for trying out. Any other name works here. ``pip install
+# "ray[data]"`` installs Ray Data.
 
 MODEL = "esm2_t6_1M_bundled"
 PEPTIDES = 200_000
 PARTS = 40
 
 # %%
-# The input: random peptides of 8 to 25 residues. For real work it is a folder that other programs wrote.
+# The input is random peptides of 8 to 25 residues. In real work, other programs wrote this folder.
+
+import numpy as np
+import pandas as pd
 
 
 def write_peptides(folder):
@@ -42,9 +32,16 @@ def write_peptides(folder):
 
 
 # %%
-# ``map_batches`` runs ``embed_partition`` on tables of pyarrow. Only for this example, the worker that
-# has the peptide in the middle is ended at once, as the system does when memory runs out. Ray starts
-# another one and runs the task again.
+# ``map_batches`` runs ``embed_partition`` on tables of pyarrow. For this example only, the worker that
+# has the peptide in the middle is killed, as the system does if memory runs out. Ray starts another one
+# and runs the task again.
+
+import os
+import signal
+
+import ray
+
+from sklearn_esm.distributed import embed_partition
 
 
 def embed_batch(batch, estimator, marker):
@@ -66,7 +63,7 @@ def embed_folder(peptides, vectors, embed, marker):
 
 
 # %%
-# All ids are there once, and a sample of vectors equals what ``transform`` returns here.
+# Each id must be there once, and a sample of vectors must equal what ``transform`` returns here.
 
 
 def check(peptides, vectors, embed):
@@ -82,7 +79,14 @@ def check(peptides, vectors, embed):
 
 
 # %%
-# Two worker processes on this machine. On a cluster, ``ray.init("auto")``.
+# Two worker processes run on this machine. On a cluster, write ``ray.init("auto")``. The estimator is
+# fitted here, so that a worker refuses other weights than those of this machine.
+
+import tempfile
+import time
+from pathlib import Path
+
+from sklearn_esm import ESMEmbeddingTransformer
 
 
 def main():
@@ -92,7 +96,6 @@ def main():
             peptides, vectors = Path(folder, "peptides"), Path(folder, "vectors")
             peptides.mkdir()
             write_peptides(peptides)
-            # fitted here, so that a worker refuses other weights than those of this machine
             embed = ESMEmbeddingTransformer(MODEL).fit(["MKTAYIAKQR"])
             print(f"started     {PEPTIDES:,} peptides in {PARTS} partitions")
 

@@ -178,7 +178,7 @@ def output_of(tmp_path, monkeypatch, capsys):
     """A function that runs an example as a script, looks at its picture, and gives its output."""
     pytest.importorskip("matplotlib").use("agg")
 
-    def run(name, *options, **constants):
+    def run(name, **constants):
         text = (Path(__file__).parents[1] / "examples" / f"{name}.py").read_text(encoding="utf-8")
         for constant, value in constants.items():  # to be quick
             text, found = re.subn(
@@ -187,9 +187,7 @@ def output_of(tmp_path, monkeypatch, capsys):
             assert found == 1
         script = tmp_path / f"{name}.py"  # a copy, beside which the picture goes
         script.write_text(text, encoding="utf-8")
-        if "argparse" in text:
-            options = ["--output", str(tmp_path / "output"), *options]
-        monkeypatch.setattr(sys, "argv", [str(script), *options])
+        monkeypatch.setattr(sys, "argv", [str(script)])
         # not in a process of its own, which would take longer to import torch than to run most of them
         runpy.run_path(str(script), run_name="__main__")
         picture = (tmp_path / "output" / f"{name}.png").read_bytes()
