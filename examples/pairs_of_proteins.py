@@ -40,8 +40,7 @@ table = pd.DataFrame(rows, columns=["chain_1", "chain_2", "first_is_antimicrobia
 print(table.head(3).to_string())
 
 # %%
-# The name of a column is a string and not a list of one, because the estimators read a column of
-# sequences. The features of both chains are side by side.
+# Each column is embedded by a transformer of its own. The features of both chains are side by side.
 
 from sklearn.compose import make_column_transformer
 from sklearn.linear_model import LogisticRegression

@@ -15,8 +15,6 @@ The page is not run with the documentation, because Dask starts processes that i
 output of a run is at the end.
 """
 
-# sphinx_gallery_thumbnail_path = "_static/partitions.png"
-
 # %%
 # The bundled model needs no download and is for trying out. Any other name works here. ``pip install
 # "dask[dataframe]"`` installs dask-dataframe.
@@ -24,6 +22,8 @@ output of a run is at the end.
 MODEL = "esm2_t6_1M_bundled"
 PEPTIDES = 200_000
 PARTS = 40
+
+# sphinx_gallery_thumbnail_path = "_static/partitions.png"
 
 # %%
 # Two worker processes of one thread each. On a cluster only this function changes. With SLURM and the

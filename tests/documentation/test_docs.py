@@ -125,7 +125,7 @@ def test_every_example_is_in_the_gallery(script):
     ignored = re.search(gallery_setting("ignore_pattern").value, str(script))
     assert bool(ignored) == (script.stem == "partitions_ray")  # linked from the page on Dask
     title, line, *_ = ast.get_docstring(ast.parse(script.read_text(encoding="utf-8"))).splitlines()
-    assert title
+    assert title.endswith("?")
     assert set(line) == {"="}
     assert len(line) >= len(title)
 
