@@ -60,7 +60,8 @@ def _text(value: object) -> str:
 
 
 def _summary(record: Mapping[str, Any]) -> str:
-    first, *others = in_words(record["metric"], record["scores"])
+    sentences = in_words(record["metric"], record["scores"])
+    lead, verdicts = sentences[: len(record["scores"])], sentences[len(record["scores"]) :]
     rows = record["input"]["rows"] - record["input"]["rows_without_target"]
     groups = "" if record["n_groups"] is None else f" {record['n_groups']:,} groups by"
     folds = (
@@ -69,10 +70,10 @@ def _summary(record: Mapping[str, Any]) -> str:
         else f"Folds keep groups together:{groups} {record['group']}"
     )
     what = f"{record['task'].capitalize()} on {rows:,} rows. {folds}."
-    return (
-        f'<p class="lead">{_text(first)}</p><p>{_text(" ".join(others))}</p>'
-        f'<p class="soft">{_text(what)}</p>'
-    )
+    parts = [f'<p class="lead">{_text(" ".join(lead))}</p>']
+    if verdicts:
+        parts.append(f"<p>{_text(' '.join(verdicts))}</p>")
+    return "".join([*parts, f'<p class="soft">{_text(what)}</p>'])
 
 
 def _warnings(warnings: Sequence[str]) -> str:

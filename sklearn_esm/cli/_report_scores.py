@@ -95,7 +95,7 @@ def in_words(metric: str, scores: Mapping[str, Mapping[str, Folds]]) -> list[str
                 if one is not None and two is not None
             ]
             better = sum(sign * one > sign * two for one, two in pairs)
-            sentences.append(f"It beats {_called(label)} in {better} of {len(pairs)} folds.")
+            sentences.append(f"The model beats {_called(label)} in {better} of {len(pairs)} folds.")
     return sentences
 
 

@@ -148,8 +148,8 @@ def scores(metric, **folds):
                 "The area under the ROC curve is 0.850 on average over 2 folds, from 0.800 to 0.900.",
                 "The baseline (composition) reaches 0.825.",
                 "The dummy reaches 0.500.",
-                "It beats the baseline (composition) in 1 of 2 folds.",
-                "It beats the dummy in 2 of 2 folds.",
+                "The model beats the baseline (composition) in 1 of 2 folds.",
+                "The model beats the dummy in 2 of 2 folds.",
             ],
         ),
         (
