@@ -25,7 +25,6 @@ _FEW_POINTS = 2000  # more are drawn as pixels, which bounds the size of the fil
 _FEW_CLASSES = 12  # more have no numbers in the confusion matrix
 _GREY = "#767676"
 _SETTINGS = {
-    "svg.hashsalt": "sklearn-esm",  # identifiers are random without it
     "svg.fonttype": "none",  # small files, and every script that the reader's fonts have
     "text.parse_math": False,  # a class may be named "$x"
     "axes.spines.top": False,
@@ -41,7 +40,10 @@ _NO_DATES: dict[str, dict[str, None]] = {
 
 def save_figure(figure: Figure, file: Any, suffix: str) -> None:
     """Write a figure without a date, so that the same figure has the same bytes."""
-    figure.savefig(file, format=suffix, metadata=_NO_DATES[suffix])
+    matplotlib = import_extra("matplotlib", of="A figure", extra="train")
+    # the identifiers of an SVG are random without a salt
+    with matplotlib.rc_context({"svg.hashsalt": "sklearn-esm"}):
+        figure.savefig(file, format=suffix, metadata=_NO_DATES[suffix])
 
 
 def scores_by_fold(metric: str, scores: Mapping[str, Mapping[str, Folds]]) -> str:
