@@ -10,7 +10,7 @@ from sklearn_esm import ESMLikelihoodTransformer
 from sklearn_esm._optional_dependencies import import_extra
 from sklearn_esm._sequences import SequenceError
 from sklearn_esm.cli._drafts import draft_of
-from sklearn_esm.cli._report_figures import save_figure
+from sklearn_esm.cli._figure_files import FORMATS, save_figure
 from sklearn_esm.cli._scored_tables import rows_named
 from sklearn_esm.cli._table_files import column, is_absent
 from sklearn_esm.display import VariantScanDisplay
@@ -20,8 +20,6 @@ from sklearn_esm.display._substitution_table import AMINO_ACIDS
 if TYPE_CHECKING:
     import pandas as pd
 
-_SUFFIXES = (".png", ".svg", ".pdf")
-
 
 def check_heat_map(path: Path | None, target: str | None, reference: str | None, columns: int) -> None:
     """Raise ValueError if the options do not describe a heat map."""
@@ -29,7 +27,7 @@ def check_heat_map(path: Path | None, target: str | None, reference: str | None,
         if target is not None:
             raise ValueError("--target must have a picture to be drawn in. Pass --heat-map.")
         return
-    if path.suffix.lower() not in _SUFFIXES:
+    if path.suffix[1:].lower() not in FORMATS:
         raise ValueError(f"--heat-map must end in .png, .svg or .pdf; got {path}.")
     if reference is None:
         raise ValueError("--heat-map must have a sequence to change. Pass --reference.")

@@ -13,12 +13,12 @@ from sklearn.metrics import auc, confusion_matrix, roc_curve
 
 from sklearn_esm._optional_dependencies import import_extra
 from sklearn_esm._sequences import shorten
+from sklearn_esm.cli._figure_files import save_figure
 from sklearn_esm.cli._report_scores import Folds, axis_name, summary_of
 from sklearn_esm.display._matplotlib import COLOURS, LINES, MARKERS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 _WIDTH = 4.6  # inches: text of 10 points can be read on a phone, where the picture fills the screen
 _FEW_POINTS = 2000  # more are drawn as pixels, which bounds the size of the file
@@ -31,19 +31,6 @@ _SETTINGS = {
     "axes.spines.right": False,
 }
 _CENTRED: dict[str, Any] = {"ha": "center", "va": "center"}
-_NO_DATES: dict[str, dict[str, None]] = {
-    "svg": {"Date": None, "Creator": None},
-    "pdf": {"CreationDate": None},
-    "png": {},
-}
-
-
-def save_figure(figure: Figure, file: Any, suffix: str) -> None:
-    """Write a figure without a date, so that the same figure has the same bytes."""
-    matplotlib = import_extra("matplotlib", of="A figure", extra="train")
-    # the identifiers of an SVG are random without a salt
-    with matplotlib.rc_context({"svg.hashsalt": "sklearn-esm"}):
-        figure.savefig(file, format=suffix, metadata=_NO_DATES[suffix])
 
 
 def scores_by_fold(metric: str, scores: Mapping[str, Mapping[str, Folds]]) -> str:

@@ -43,7 +43,7 @@ def score(
         typer.Option(
             metavar="NAME|PATH,...",
             help="Name listed by `models`, org/name on the Hugging Face Hub, or path. Repeat it, or "
-            "separate with commas, for several. [default: esm2_t6_8M_UR50D]",
+            "separate with commas, for several; default: esm2_t6_8M_UR50D.",
             rich_help_panel=_WHAT,
         ),
     ] = None,
@@ -52,8 +52,8 @@ def score(
         typer.Option(
             metavar="NAME,...",
             help="masked-marginals, wt-marginals or pseudo-log-likelihood-ratio, which need "
-            "--reference; pseudo-perplexity, pseudo-log-likelihood or log-likelihood; comma-separated. "
-            "[default: masked-marginals with --reference, pseudo-perplexity without]",
+            "--reference; pseudo-perplexity, pseudo-log-likelihood or log-likelihood; comma-separated; "
+            "default: masked-marginals with --reference, pseudo-perplexity without.",
             rich_help_panel=_WHAT,
         ),
     ] = None,
@@ -81,7 +81,7 @@ def score(
     sequence: Annotated[
         str | None,
         typer.Option(
-            metavar="COLUMN", help="Column of sequences. [default: sequence]", rich_help_panel=_INPUT
+            metavar="COLUMN", help="Column of sequences; default: sequence.", rich_help_panel=_INPUT
         ),
     ] = None,
     mutations: Annotated[

@@ -363,10 +363,6 @@ def test_an_interrupt_leaves_the_old_output(table, tmp_path, monkeypatch):
 
 def test_messages_go_to_standard_error(table):
     result = score(table, "-")
-    assert result.stdout.startswith(
-        "id,mutant,sequence,DMS_score,esm2_t6_1M_bundled_pseudo-perplexity\n"
-    )
-    assert result.stderr.endswith(
-        "Wrote 6 rows with esm2_t6_1M_bundled_pseudo-perplexity to standard output.\n"
-    )
-    assert _score.score.__doc__
+    name = f"{MODEL}_pseudo-perplexity"
+    assert result.stdout.startswith(f"id,mutant,sequence,DMS_score,{name}\n")
+    assert result.stderr.endswith(f"Wrote 6 rows with {name} to standard output.\n")
