@@ -62,14 +62,14 @@ def _text(value: object) -> str:
 def _summary(record: Mapping[str, Any]) -> str:
     sentences = in_words(record["metric"], record["scores"])
     lead, verdicts = sentences[: len(record["scores"])], sentences[len(record["scores"]) :]
-    rows = record["input"]["rows"] - record["input"]["rows_without_target"]
+    rows = len(record["out_of_fold"]["row"])
     groups = "" if record["n_groups"] is None else f" {record['n_groups']:,} groups by"
     folds = (
         "Rows were assigned to folds at random"
         if record["group"] == "none"
         else f"Folds keep groups together:{groups} {record['group']}"
     )
-    what = f"{record['task'].capitalize()} on {rows:,} rows. {folds}."
+    what = f"{record['task'].capitalize()}, evaluated on {rows:,} rows. {folds}."
     parts = [f'<p class="lead">{_text(" ".join(lead))}</p>']
     if verdicts:
         parts.append(f"<p>{_text(' '.join(verdicts))}</p>")

@@ -59,7 +59,7 @@ def number(value: float | None, metric: str = "") -> str:
     if value is None or not math.isfinite(value):
         return "–"
     # errors have the unit of the target, so three decimals may be too few or too many
-    text = f"{value:.4g}" if metric in _ERRORS else f"{value:.3f}"
+    text = f"{value:#.4g}".rstrip(".") if metric in _ERRORS else f"{value:.3f}"
     return text.replace("-", "\u2212") if float(text) else text.lstrip("-")
 
 
@@ -78,25 +78,36 @@ def in_words(metric: str, scores: Mapping[str, Mapping[str, Folds]]) -> list[str
         f"{number(low, metric)} to {number(high, metric)}.",
         *(_score_of(label, folds, metric) for label, folds in others.items()),
     ]
-    sign = -1 if metric in _ERRORS else 1
-    for label, folds in others.items():
-        if not finite(folds):
-            continue
-        if sign * summary_of(folds).mean >= sign * mean:
-            direction = "above" if metric in _ERRORS else "below"
-            sentences.append(
-                f"The model is not better than {_called(label)} on these data, whose mean is not "
-                f"{direction} that of the model."
-            )
-        else:
-            pairs = [
-                (one, two)
-                for one, two in zip(model, folds, strict=True)
-                if one is not None and two is not None
-            ]
-            better = sum(sign * one > sign * two for one, two in pairs)
-            sentences.append(f"The model beats {_called(label)} in {better} of {len(pairs)} folds.")
-    return sentences
+    verdicts = [_verdict(metric, scores["model"], label, scores[label]) for label in others]
+    return sentences + [verdict for verdict in verdicts if verdict]
+
+
+def _verdict(
+    metric: str, model: Mapping[str, Folds], label: str, other: Mapping[str, Folds]
+) -> str | None:
+    """Return a comparison by the first metric that is defined for both, the main one if possible."""
+    for used in [metric, *model]:
+        pairs = [
+            (one, two)
+            for one, two in zip(model[used], other[used], strict=True)
+            if one is not None and two is not None
+        ]
+        if pairs:
+            break
+    else:
+        return None
+    sign = -1 if used in _ERRORS else 1
+    by = "" if used == metric else f"By {_METRICS.get(used, (used,))[0]}, "
+    if sign * summary_of(other[used]).mean >= sign * summary_of(model[used]).mean:
+        direction = "above" if used in _ERRORS else "below"
+        text = (
+            f"the model is not better than {_called(label)} on these data, whose mean is not {direction} "
+            "that of the model."
+        )
+    else:
+        better = sum(sign * one > sign * two for one, two in pairs)
+        text = f"the model beats {_called(label)} in {better} of {len(pairs)} folds."
+    return by + text if by else _capital(text)
 
 
 def _score_of(label: str, folds: Folds, metric: str) -> str:

@@ -61,12 +61,17 @@ class RowReader:
             return list(apply_mutations(self._reference, names, self._first_position)) if names else []
 
     def _texts(self, frame: pd.DataFrame, name: str, option: str) -> list[str | None]:
-        values = column(frame, name, option, _named(self.source)).tolist()
+        values = column(frame, name, option, named(self.source)).tolist()
         with rows_named(self.source, frame):
             for row, value in enumerate(values):
                 if not isinstance(value, str) and not is_missing(value):
                     raise SequenceError(row, f"must have a text in {name!r}; got {value!r}.")
         return [value if isinstance(value, str) else None for value in values]
+
+
+def named(source: str) -> str:
+    """Return the name of an input in messages."""
+    return "Standard input" if source == "-" else source
 
 
 @contextmanager
@@ -78,7 +83,7 @@ def rows_named(source: str, frame: pd.DataFrame) -> Iterator[None]:
         # only a block of rows was compared
         problem = error.problem.replace("which fits all rows", "which fits the rows around it")
         number = int(frame.index[0]) + error.row + 1
-        raise ValueError(f"{_named(source)}: data row {number:,} {problem}") from error
+        raise ValueError(f"{named(source)}: data row {number:,} {problem}") from error
 
 
 def score_table(
@@ -113,7 +118,7 @@ def score_table(
             for name in names:
                 if name in frame.columns:
                     raise ValueError(
-                        f"{_named(rows.source)} must not have a column {name!r}, because the scores get "
+                        f"{named(rows.source)} must not have a column {name!r}, because the scores get "
                         "this name. Rename or remove it."
                     )
             sequences = rows.sequences_of(frame)
@@ -140,7 +145,3 @@ def reference_of(text: str, first_position: int) -> str:
             f"--reference must be a sequence or a FASTA file; got {text}, which is no file."
         )
     return checked_reference(text, first_position)
-
-
-def _named(source: str) -> str:
-    return "Standard input" if source == "-" else source

@@ -167,9 +167,23 @@ def scores(metric, **folds):
             scores("rmse", model=[2000.0, 1000.0], one_hot=[1e-5, 3e-5]),
             [
                 "The root mean squared error is 1500 on average over 2 folds, from 1000 to 2000.",
-                "The baseline (one-hot) reaches 2e\u221205.",
+                "The baseline (one-hot) reaches 2.000e\u221205.",
                 "The model is not better than the baseline (one-hot) on these data, whose mean is not "
                 "above that of the model.",
+            ],
+        ),
+        (
+            (
+                "spearman",
+                {
+                    "model": {"spearman": [0.3, 0.5], "r2": [0.1, 0.2]},
+                    "one-hot": {"spearman": [None, None], "r2": [-0.1, 0.3]},
+                },
+            ),
+            [
+                "Spearman's rank correlation is 0.400 on average over 2 folds, from 0.300 to 0.500.",
+                "It is not defined for the baseline (one-hot), because its predictions are constant.",
+                "By R², the model beats the baseline (one-hot) in 1 of 2 folds.",
             ],
         ),
         (scores("r2", model=[None], dummy=[0.0]), ["R² of the model is not defined in any fold."]),

@@ -218,7 +218,9 @@ def test_the_heat_map_is_drawn_beside_the_measured_effects(table, tmp_path, suff
     assert pictures[0].read_bytes() == pictures[1].read_bytes()
 
 
-def test_the_heat_map_has_the_scores_and_the_measured_effects(table, tmp_path, monkeypatch):
+def test_the_heat_map_has_the_scores_and_the_measured_effects(
+    table, tmp_path, monkeypatch, short_blocks
+):
     from sklearn_esm.display import VariantScanDisplay
 
     drawn = []
@@ -246,6 +248,19 @@ def test_measured_effects_are_relative_to_the_measured_wild_type():
     sequences = ["MKTAYI", "mrtayi ", "MRTAYI", "MRTAYA", "MKTAYA", "MKTAY", None]
     effects.add(sequences, frame, "t.csv")
     assert effects.relative() == {"K25R": 3.0}
+
+
+@pytest.mark.parametrize("dtype", ["float64", "Int64", "object", "string"])
+def test_measured_effects_are_read_from_parquet(tmp_path, dtype):
+    path = tmp_path / "t.parquet"
+    frame = pandas.DataFrame({"y": [1, 3, None, 9]}, dtype=dtype if dtype == "Int64" else None)
+    if dtype in ("object", "string"):
+        frame["y"] = pandas.Series(["1", "3", None, "9"], dtype=dtype)
+    frame.to_parquet(path)
+    (block,) = _table_files.iterate_table(str(path), keep_types=True)
+    effects = MeasuredEffects("y", "MKT", 1)
+    effects.add(["MKT", "MRT", "MRT", "MKA"], block, str(path))
+    assert effects.relative() == {"K2R": 2.0, "T3A": 8.0}
 
 
 @pytest.mark.parametrize(
