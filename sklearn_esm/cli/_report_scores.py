@@ -101,8 +101,8 @@ def _verdict(
     if sign * summary_of(other[used]).mean >= sign * summary_of(model[used]).mean:
         direction = "above" if used in _ERRORS else "below"
         text = (
-            f"the model is not better than {_called(label)} on these data, whose mean is not {direction} "
-            "that of the model."
+            f"the model is not better than {_called(label)} on these data: the mean of "
+            f"{_called(label)} is not {direction} that of the model."
         )
     else:
         better = sum(sign * one > sign * two for one, two in pairs)

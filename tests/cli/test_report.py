@@ -159,8 +159,8 @@ def scores(metric, **folds):
                 "folds, from 0.200 to 0.200.",
                 "The baseline (one-hot) reaches 0.200.",
                 "It is not defined for the dummy, because its predictions are constant.",
-                "The model is not better than the baseline (one-hot) on these data, whose mean is not "
-                "below that of the model.",
+                "The model is not better than the baseline (one-hot) on these data: the mean of the "
+                "baseline (one-hot) is not below that of the model.",
             ],
         ),
         (
@@ -168,8 +168,8 @@ def scores(metric, **folds):
             [
                 "The root mean squared error is 1500 on average over 2 folds, from 1000 to 2000.",
                 "The baseline (one-hot) reaches 2.000e\u221205.",
-                "The model is not better than the baseline (one-hot) on these data, whose mean is not "
-                "above that of the model.",
+                "The model is not better than the baseline (one-hot) on these data: the mean of the "
+                "baseline (one-hot) is not above that of the model.",
             ],
         ),
         (
