@@ -25,6 +25,10 @@ _PARAMETERS = (
     "batch_tokens",
     "cache",
     "n_jobs",
+    "method",
+    "reference",
+    "aggregate",
+    "first_position",
 )
 _PARAMETER = re.compile(rf"\b({'|'.join(_PARAMETERS)})(?:=| (?=must ))")
 # parts of the package's messages that differ on the command line

@@ -32,7 +32,9 @@ def read_table(source: str, labels: Sequence[str] = ()) -> pd.DataFrame:
     return _pandas().concat(list(iterate_table(source, labels)), ignore_index=True)
 
 
-def iterate_table(source: str, labels: Sequence[str] = (), rows: int = BLOCK) -> Iterator[pd.DataFrame]:
+def iterate_table(
+    source: str, labels: Sequence[str] = (), rows: int = BLOCK, *, keep_types: bool = False
+) -> Iterator[pd.DataFrame]:
     """Yield the rows of a file in blocks.
 
     Parameters
@@ -45,6 +47,9 @@ def iterate_table(source: str, labels: Sequence[str] = (), rows: int = BLOCK) ->
         column, with ``""`` if a header lacks it. Ignored for tables.
     rows : int, default=4096
         Number of rows of a block.
+    keep_types : bool, default=False
+        Whether columns of parquet keep the types of the file, so that they can be written again. pandas
+        turns integers with missing values into decimals otherwise.
 
     Yields
     ------
@@ -62,7 +67,7 @@ def iterate_table(source: str, labels: Sequence[str] = (), rows: int = BLOCK) ->
     """
     suffix = _suffix(source)
     if suffix == ".parquet":
-        yield from _parquet_blocks(source, rows)
+        yield from _parquet_blocks(source, rows, keep_types)
         return
     with opened(source) as (name, raw):
         file: Any = raw if hasattr(raw, "peek") else io.BufferedReader(cast(io.RawIOBase, raw))
@@ -187,16 +192,22 @@ def _text_blocks(file: Any, name: str, separator: str, rows: int) -> Iterator[pd
         lines.detach()  # the file is closed by whoever opened it
 
 
-def _parquet_blocks(source: str, rows: int) -> Iterator[pd.DataFrame]:
+def _parquet_blocks(source: str, rows: int, keep_types: bool) -> Iterator[pd.DataFrame]:
     parquet = import_extra("pyarrow.parquet", of="Reading parquet", extra="train")
+    types = _pandas().ArrowDtype if keep_types else None
+
+    def framed(block: Any) -> pd.DataFrame:
+        # pandas' metadata would hide a column that was an index, such as the identifiers
+        return block.to_pandas(ignore_metadata=True, types_mapper=types)
+
     start = 0
     with parquet.ParquetFile(Path(source).expanduser()) as file:
         for batch in file.iter_batches(batch_size=rows):
-            frame = batch.to_pandas()
+            frame = framed(batch)
             yield frame.set_axis(range(start, start + len(frame)))
             start += len(frame)
         if not start:
-            yield file.schema_arrow.empty_table().to_pandas()
+            yield framed(file.schema_arrow.empty_table())
 
 
 def _text_writer(file: IO[str], separator: str) -> Callable[[pd.DataFrame], None]:

@@ -1,0 +1,147 @@
+"""Read the sequences of a table's rows, and append their scores to the rows."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sklearn_esm import ESMLikelihoodTransformer, read_fasta
+from sklearn_esm._sequences import SequenceError, is_missing
+from sklearn_esm.cli._table_files import column, iterate_table, table_writer
+from sklearn_esm.variants import apply_mutations
+from sklearn_esm.variants._reference import checked_reference
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from sklearn_esm.cli._heat_map import MeasuredEffects
+
+
+class RowReader:
+    """The rows of a file, and the sequence of each: a column of it, or mutations of a reference."""
+
+    def __init__(
+        self,
+        source: str,
+        sequence: str | None,
+        mutations: str | None,
+        reference: str | None,
+        first_position: int,
+    ) -> None:
+        if mutations is not None and sequence is not None:
+            raise ValueError("Pass --sequence or --mutations, not both.")
+        if mutations is not None and reference is None:
+            raise ValueError("--mutations must have the sequence that they change. Pass --reference.")
+        self.source = source
+        self._sequence = sequence or "sequence"
+        self._mutations = mutations
+        self._reference = reference
+        self._first_position = first_position
+
+    def sequences_of(self, frame: pd.DataFrame) -> list[str | None]:
+        """Return the sequence of each row, None if it is missing.
+
+        Raises
+        ------
+        ValueError
+            If the column does not exist, or if a row is invalid. The message names the row.
+        """
+        if self._mutations is None:
+            return self._texts(frame, self._sequence, "--sequence")
+        names = self._texts(frame, self._mutations, "--mutations")
+        with rows_named(self.source, frame):
+            if None in names:
+                raise SequenceError(
+                    names.index(None),
+                    "has no mutations. Write 'WT' for the reference, or remove the row.",
+                )
+            return list(apply_mutations(self._reference, names, self._first_position)) if names else []
+
+    def _texts(self, frame: pd.DataFrame, name: str, option: str) -> list[str | None]:
+        values = column(frame, name, option, named(self.source)).tolist()
+        with rows_named(self.source, frame):
+            for row, value in enumerate(values):
+                if not isinstance(value, str) and not is_missing(value):
+                    raise SequenceError(row, f"must have a text in {name!r}; got {value!r}.")
+        return [value if isinstance(value, str) else None for value in values]
+
+
+def named(source: str) -> str:
+    """Return the name of an input in messages."""
+    return "Standard input" if source == "-" else source
+
+
+@contextmanager
+def rows_named(source: str, frame: pd.DataFrame) -> Iterator[None]:
+    """Raise an error about a row of a block with the file and its row there, counted from 1."""
+    try:
+        yield
+    except SequenceError as error:
+        # only a block of rows was compared
+        problem = error.problem.replace("which fits all rows", "which fits the rows around it")
+        number = int(frame.index[0]) + error.row + 1
+        raise ValueError(f"{named(source)}: data row {number:,} {problem}") from error
+
+
+def score_table(
+    estimator: ESMLikelihoodTransformer,
+    rows: RowReader,
+    output: str,
+    effects: MeasuredEffects | None = None,
+) -> int:
+    """Write the rows with a column for each score, block by block, and return their number.
+
+    Parameters
+    ----------
+    estimator : ESMLikelihoodTransformer
+        Fitted estimator.
+    rows : RowReader
+        Rows to score.
+    output : str
+        Path of a table, or ``"-"``.
+    effects : MeasuredEffects or None, default=None
+        Collector of the measured effects of the rows.
+
+    Raises
+    ------
+    ValueError
+        If a row is invalid, or if a column has the name of a score.
+    """
+    names = estimator.get_feature_names_out().tolist()
+    labels = [] if effects is None else [effects.target]
+    written = 0
+    with table_writer(output) as write:
+        for frame in iterate_table(rows.source, labels, keep_types=True):
+            for name in names:
+                if name in frame.columns:
+                    raise ValueError(
+                        f"{named(rows.source)} must not have a column {name!r}, because the scores get "
+                        "this name. Rename or remove it."
+                    )
+            sequences = rows.sequences_of(frame)
+            if effects is not None:
+                effects.add(sequences, frame, rows.source)
+            with rows_named(rows.source, frame):
+                scores = estimator.transform(sequences)  # (rows, scores)
+            write(frame.assign(**dict(zip(names, scores.T, strict=True))))
+            written += len(frame)
+    return written
+
+
+def reference_of(text: str, first_position: int) -> str:
+    """Return the reference of an option: the only record of a FASTA file, or the sequence itself."""
+    if os.path.isfile(os.path.expanduser(text)):
+        records = read_fasta(os.path.expanduser(text))
+        if len(records.sequences) != 1:
+            raise ValueError(
+                f"--reference must be a file of one record; got {len(records.sequences):,} in {text}."
+            )
+        return checked_reference(records.sequences[0], first_position)
+    if Path(text).suffix or os.sep in text:
+        raise ValueError(
+            f"--reference must be a sequence or a FASTA file; got {text}, which is no file."
+        )
+    return checked_reference(text, first_position)
