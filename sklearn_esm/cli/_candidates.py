@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,14 @@ from sklearn_esm.variants import MutationsToSequences, apply_mutations
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+# parts of messages about sequences for which these commands have no option, or another one
+_ADVICE = {
+    "Set (invalid|missing|overlong)=": "Correct the row, or remove it.",
+    "Pass None instead": "Correct the row, or remove it.",
+    "Apply it to the wild type": "Pass --mutations instead of --sequence.",
+}
 
 
 @dataclass(frozen=True)
@@ -93,10 +102,17 @@ def rows_of(frame: pd.DataFrame, source: str) -> Iterator[None]:
     try:
         yield
     except SequenceError as error:
-        where = "Standard input" if source == "-" else source
         number = int(frame.index[error.row]) + 1
         label = f", {shorten(str(frame['id'].iloc[error.row]), 40)!r}," if "id" in frame.columns else ""
-        raise ValueError(f"{where}: row {number}{label} {error.problem}") from error
+        problem = error.problem
+        for advice, option in _ADVICE.items():
+            problem = re.sub(f"{advice}.*", option, problem)
+        raise ValueError(f"{source}: row {number}{label} {problem}") from error
+
+
+def name_of(source: str) -> str:
+    """Return the name of a file in messages."""
+    return "Standard input" if source == "-" else source
 
 
 def check_new_columns(frame: pd.DataFrame, names: Iterable[str], source: str) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sklearn_esm._optional_dependencies import import_extra
-from sklearn_esm.cli._candidates import Column
+from sklearn_esm.cli._candidates import Column, name_of
 from sklearn_esm.cli._table_files import BLOCK, is_absent, iterate_table
 from sklearn_esm.variants import apply_mutations, single_substitutions
 
@@ -52,17 +52,18 @@ def read_measured(source: str, chosen: Column, target: str) -> tuple[set[str], l
     ValueError
         If the column of the sequences does not exist, or if a target is not a number.
     """
+    where = name_of(source)
     digests: set[str] = set()
     targets: list[float] = []
     for frame in iterate_table(source, [target]):
         # the headers of a FASTA file may have targets
         is_fasta = list(frame.columns) == ["id", "sequence", target]
         columns = frame[["id", "sequence"]] if is_fasta else frame
-        digests.update(map(digest, chosen.of(columns).sequences(columns, source)))
+        digests.update(map(digest, chosen.of(columns).sequences(columns, where)))
         if target in frame.columns:
             values = frame[target]
             for row, value in values[~is_absent(values)].items():
-                targets.append(_number(value, target, source, int(row) + 1))
+                targets.append(_number(value, target, where, int(row) + 1))
     return digests, targets
 
 

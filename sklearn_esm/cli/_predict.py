@@ -13,6 +13,7 @@ from sklearn_esm.cli._candidates import (
     Column,
     check_new_columns,
     chosen_column,
+    name_of,
     rows_of,
     set_run,
     without_mutations,
@@ -163,8 +164,8 @@ def predict(
         names, rows = output_columns(pipeline), 0
         with table_writer(output) as write:
             for frame in iterate_table(source):
-                check_new_columns(frame, names, source)
-                write(frame.assign(**predicted(pipeline, frame, chosen, source, names)))
+                check_new_columns(frame, names, name_of(source))
+                write(frame.assign(**predicted(pipeline, frame, chosen, name_of(source), names)))
                 rows += len(frame)
         if not quiet:
             say(f"Wrote {rows:,} predictions to {'standard output' if output == '-' else output}.")

@@ -28,8 +28,8 @@ _KERNELS = (
     "Sum",
     "WhiteKernel",
 )
-# What skops 0.11 to 0.16 do not trust of the pipelines that `train` builds. Classes are named one by one,
-# because with a whole module its functions would be trusted, too.
+# What skops 0.11 to 0.16 do not trust of the pipelines that `train` builds. Classes are named one by
+# one, because with a whole module its functions would be trusted, too.
 TRUSTED = (
     "sklearn_esm._contacts.ESMContactTransformer",
     "sklearn_esm._embedding.ESMEmbeddingTransformer",

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from sklearn_esm.cli._candidates import Column, reference_of
+from sklearn_esm.cli._candidates import Column, name_of, reference_of
 from sklearn_esm.cli._errors import explained, say, usage
 from sklearn_esm.cli._pool import measured_targets, read_measured, scan_blocks
 from sklearn_esm.cli._predict import (
@@ -148,7 +148,7 @@ def suggest(
             excluded |= digests
             targets += more
         if pool is not None:
-            source, blocks = pool, iterate_table(pool)
+            source, blocks = name_of(pool), iterate_table(pool)
         else:
             source = "--scan"
             wild_type, first = reference_of(record, reference, first_position)

@@ -3,6 +3,7 @@
 import json
 import pickle
 
+import joblib
 import numpy as np
 import pytest
 from command_line import MODEL
@@ -184,3 +185,27 @@ def test_an_interrupted_write_leaves_the_former_file(tmp_path, monkeypatch):
         save_pipeline(fitted(Ridge(10.0), Y, OneHotResidues()), path)
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == ["model.skops"]
+
+
+@pytest.mark.parametrize("suffix", [".skops", ".joblib"])
+def test_a_new_process_without_the_extras_predicts_the_same_offline(tmp_path, new_process, suffix):
+    model = fitted(Ridge(), Y)
+    types = save_pipeline(model, tmp_path / f"model{suffix}")
+    joblib.dump((MUTATIONS, types), tmp_path / "input")
+    code = """
+import joblib, numpy, sys, warnings
+warnings.simplefilter("error")
+for name in ("typer", "rich", "h5py", "matplotlib"):
+    sys.modules[name] = None
+folder, suffix = sys.argv[1:]
+mutations, types = joblib.load(folder + "/input")
+if suffix == ".skops":
+    import skops.io
+    model = skops.io.load(folder + "/model.skops", trusted=types)
+else:
+    model = joblib.load(folder + "/model.joblib")
+numpy.save(folder + "/read", model.predict(mutations))
+"""
+    done = new_process(code, tmp_path, suffix)
+    assert done.returncode == 0, done.stderr
+    assert_array_equal(np.load(tmp_path / "read.npy"), model.predict(MUTATIONS))
