@@ -25,6 +25,10 @@ _PARAMETERS = (
     "batch_tokens",
     "cache",
     "n_jobs",
+    "strategy",
+    "estimator",
+    "reference",
+    "first_position",
 )
 _PARAMETER = re.compile(rf"\b({'|'.join(_PARAMETERS)})(?:=| (?=must ))")
 # parts of the package's messages that differ on the command line
@@ -33,6 +37,7 @@ _ADVICE = {
     "must be None, a callable, ": "must be ",
     "must be None, ": "must be ",
     "must be None or ": "must be ",
+    "set first_position to": "set --first-position to",
     "Set device=None to": "Leave out --device to",
     "pass empty='keep' for an empty sequence": "pass --missing nan for a row of NaN",
 }

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from itertools import combinations, islice
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def scan_blocks(reference: str, first_position: int, changes: int, name: str) -> Iterator[pd.DataFrame]:
+def scan_blocks(reference: str, first_position: int, changes: int, name: str) -> Generator[pd.DataFrame]:
     """Yield all substitutions of a reference, or all pairs of them, in blocks with their sequences."""
     pandas = import_extra("pandas", of="A scan", extra="train")
     texts = _scan(reference, first_position, changes)
@@ -55,15 +56,16 @@ def read_measured(source: str, chosen: Column, target: str) -> tuple[set[str], l
     where = name_of(source)
     digests: set[str] = set()
     targets: list[float] = []
-    for frame in iterate_table(source, [target]):
-        # the headers of a FASTA file may have targets
-        is_fasta = list(frame.columns) == ["id", "sequence", target]
-        columns = frame[["id", "sequence"]] if is_fasta else frame
-        digests.update(map(digest, chosen.of(columns).sequences(columns, where)))
-        if target in frame.columns:
-            values = frame[target]
-            for row, value in values[~is_absent(values)].items():
-                targets.append(_number(value, target, where, int(row) + 1))
+    with closing(iterate_table(source, [target])) as blocks:
+        for frame in blocks:
+            # the headers of a FASTA file may have targets
+            is_fasta = list(frame.columns) == ["id", "sequence", target]
+            columns = frame[["id", "sequence"]] if is_fasta else frame
+            digests.update(map(digest, chosen.of(columns).sequences(columns, where)))
+            if target in frame.columns:
+                values = frame[target]
+                for row, value in values[~is_absent(values)].items():
+                    targets.append(_number(value, target, where, int(row) + 1))
     return digests, targets
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -162,8 +163,9 @@ def predict(
             verbose=not quiet and (verbose or sys.stderr.isatty()),
         )[1:]
         names, rows = output_columns(pipeline), 0
-        with table_writer(output) as write:
-            for frame in iterate_table(source):
+        # closed here and not by the garbage collector, which may come after standard input is closed
+        with closing(iterate_table(source)) as blocks, table_writer(output) as write:
+            for frame in blocks:
                 check_new_columns(frame, names, name_of(source))
                 write(frame.assign(**predicted(pipeline, frame, chosen, name_of(source), names)))
                 rows += len(frame)

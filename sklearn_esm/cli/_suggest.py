@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import closing
 from typing import Annotated, Literal
 
 import typer
@@ -49,7 +50,7 @@ def suggest(
     pool: Annotated[
         str | None,
         typer.Argument(
-            metavar="[POOL]",
+            metavar="POOL",
             help="Candidates: .csv, .tsv, .parquet or FASTA file; - is CSV or FASTA on standard input.",
         ),
     ] = None,
@@ -168,8 +169,9 @@ def suggest(
             maximize=not minimize,
             diverse=diverse,
         )
-        for frame in blocks:
-            shortlist.add(frame, source, excluded)
+        with closing(blocks):
+            for frame in blocks:
+                shortlist.add(frame, source, excluded)
         plate = shortlist.choice(seed)
         with table_writer(output) as write:
             write(plate)

@@ -6,7 +6,7 @@ import csv
 import gzip
 import io
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -32,7 +32,7 @@ def read_table(source: str, labels: Sequence[str] = ()) -> pd.DataFrame:
     return _pandas().concat(list(iterate_table(source, labels)), ignore_index=True)
 
 
-def iterate_table(source: str, labels: Sequence[str] = (), rows: int = BLOCK) -> Iterator[pd.DataFrame]:
+def iterate_table(source: str, labels: Sequence[str] = (), rows: int = BLOCK) -> Generator[pd.DataFrame]:
     """Yield the rows of a file in blocks.
 
     Parameters

@@ -215,7 +215,7 @@ def check_suggests(model: Any, strategy: str) -> None:
     name = type(last_step(model)).__name__
     if is_classifier(model):
         raise ValueError(
-            f"model must predict numbers; got {name}, a classifier. Sort the candidates by its "
+            f"The last step must predict numbers; got {name}, a classifier. Sort the candidates by its "
             "probabilities instead."
         )
     if strategy != "greedy" and not returns_std(model):

@@ -30,15 +30,16 @@ from sklearn_esm.variants import MutationsToSequences, apply_mutations, single_s
 
 pytestmark = pytest.mark.no_cover
 COMMAND = [sys.executable, "-W", "error", "-m", "sklearn_esm.cli"]
-REST = np.setdiff1d(np.arange(len(GB1.target)), MEASURED)
+ALL = np.arange(0, len(GB1.target), 4)
+REST = np.setdiff1d(ALL, MEASURED)
 STRATEGIES = ["greedy", "upper-confidence-bound", "expected-improvement", "thompson"]
 SHORT = "MKTAYI"
 
 
 @pytest.fixture(scope="module")
 def process():
-    """A Gaussian process on one-hot residues, which is fast."""
-    return gaussian_process(OneHotResidues())
+    """A Gaussian process on embeddings."""
+    return gaussian_process()
 
 
 @pytest.fixture
@@ -48,11 +49,10 @@ def variants(process, tmp_path):
 
 @pytest.fixture
 def pool(tmp_path):
-    """All variants, those measured in training among them."""
+    """A quarter of all variants, some of those measured in training among them."""
     path = tmp_path / "pool.csv"
-    pandas.DataFrame({"mutant": GB1.mutations, "well": np.arange(len(GB1.target))}).to_csv(
-        path, index=False
-    )
+    frame = pandas.DataFrame({"mutant": GB1.mutations[ALL], "well": ALL})
+    frame.to_csv(path, index=False)
     return path
 
 
@@ -87,11 +87,9 @@ def read(text):
     return pandas.read_csv(io.StringIO(text), keep_default_na=False)
 
 
-def test_a_process_suggests_by_expected_improvement_on_embeddings(tmp_path, pool):
-    model = gaussian_process()
-    path = save(model, tmp_path / "model.skops", "mutations", "mutant")
+def test_a_process_suggests_by_expected_improvement(variants, process, tmp_path, pool):
     done = subprocess.run(
-        [*COMMAND, "suggest", path, pool, "-n", "16", "-o", tmp_path / "plate.csv"],
+        [*COMMAND, "suggest", variants, pool, "-n", "16", "-o", tmp_path / "plate.csv"],
         capture_output=True,
         text=True,
         timeout=120,
@@ -100,7 +98,7 @@ def test_a_process_suggests_by_expected_improvement_on_embeddings(tmp_path, pool
     assert done.stderr == f"Wrote 16 candidates to {tmp_path / 'plate.csv'}.\n"
     plate = pandas.read_csv(tmp_path / "plate.csv")
     assert plate.columns.tolist() == ["mutant", "well", "prediction", "std", "score", "rank"]
-    mean, std = model.predict(GB1.mutations[REST], return_std=True)
+    mean, std = process.predict(GB1.mutations[REST], return_std=True)
     best = GB1.target[MEASURED].max()
     z = (mean - best) / std
     improvement = (mean - best) * norm.cdf(z) + std * norm.pdf(z)
@@ -134,8 +132,8 @@ def test_the_plate_is_the_choice_of_the_library(variants, process, pool, strateg
     )
     plate = read(done.stdout)
     assert_array_equal(plate["well"], REST[rows])
-    assert_allclose(plate["prediction"], process.predict(GB1.mutations[REST][rows]))
-    assert len(set(plate["score"])) > 1
+    expected = process.predict(GB1.mutations[REST][rows])
+    assert_allclose(plate["prediction"], expected, rtol=1e-4, atol=1e-5)
 
 
 def test_small_blocks_give_the_same_plate(variants, pool, monkeypatch):
@@ -224,7 +222,7 @@ def test_a_pool_with_too_few_candidates_is_a_warning(short):
         (
             ["--measured", "later.csv"],
             "mutant\nA4I\n",
-            "later.csv: row 2 must have a number as y; got 'x'",
+            "row 2 must have a number as y; got 'x'",
         ),
     ],
 )
@@ -239,12 +237,10 @@ def test_what_cannot_be_suggested_is_one_message(short, tmp_path, monkeypatch, o
 
 
 def test_models_without_deviations_and_classifiers_are_one_message(tmp_path):
-    ridge, peptides = (
-        save(one_hot_ridge(), tmp_path / "a.skops"),
-        save(classifier(), tmp_path / "b.skops"),
-    )
+    ridge = save(one_hot_ridge(), tmp_path / "a.skops")
+    peptides = save(classifier(), tmp_path / "b.skops")
     (line,) = run("suggest", ridge, "-", "-o", "-").stderr.splitlines()
-    assert "Set --strategy greedy, or train with --estimator gaussian-process." in line
+    assert "Set --strategy 'greedy', or train with --estimator 'gaussian-process'." in line
     (line,) = run("suggest", peptides, "-", "-o", "-").stderr.splitlines()
     assert "must predict numbers; got LogisticRegression, a classifier" in line
 
@@ -255,7 +251,7 @@ def test_models_without_deviations_and_classifiers_are_one_message(tmp_path):
         (["-o", "-"], "Pass either the file of a pool or --scan."),
         (["pool.csv", "--scan", "1", "-o", "-"], "Pass either the file of a pool or --scan."),
         (["pool.csv", "-o", "pool.csv"], "-o must be another file than the input"),
-        (["pool.csv", "-o", "-", "-n", "0"], "0 is not in the range x>=1"),
+        (["pool.csv", "-o", "-", "-n", "0"], "0 is not in the range"),
         (["pool.csv", "-o", "-", "--strategy", "best"], "'best' is not one of 'greedy'"),
     ],
 )
