@@ -189,14 +189,15 @@ def _text_blocks(file: Any, name: str, separator: str, rows: int) -> Iterator[pd
 
 def _parquet_blocks(source: str, rows: int) -> Iterator[pd.DataFrame]:
     parquet = import_extra("pyarrow.parquet", of="Reading parquet", extra="train")
-    start = 0
+    # the file's types, because integers with gaps would be floats, and a block of gaps has no type
+    arrow, start = _pandas().ArrowDtype, 0
     with parquet.ParquetFile(Path(source).expanduser()) as file:
         for batch in file.iter_batches(batch_size=rows):
-            frame = batch.to_pandas()
+            frame = batch.to_pandas(types_mapper=arrow)
             yield frame.set_axis(range(start, start + len(frame)))
             start += len(frame)
         if not start:
-            yield file.schema_arrow.empty_table().to_pandas()
+            yield file.schema_arrow.empty_table().to_pandas(types_mapper=arrow)
 
 
 def _text_writer(file: IO[str], separator: str) -> Callable[[pd.DataFrame], None]:

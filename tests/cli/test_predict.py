@@ -5,6 +5,7 @@ import io
 import shutil
 import subprocess
 import sys
+import time
 import tracemalloc
 
 import numpy as np
@@ -16,8 +17,10 @@ pytest.importorskip("pandas")
 pytest.importorskip("pyarrow")
 
 import pandas
+import pyarrow
 from command_line import run
 from numpy.testing import assert_allclose, assert_array_equal
+from pyarrow import parquet
 from saved_models import (
     CLASSES,
     GB1,
@@ -123,6 +126,24 @@ def test_each_format_in_and_out(variants, tmp_path, suffix):
     assert_allclose(written["prediction"], gaussian_process().predict(FEW), rtol=1e-5)
 
 
+def test_columns_of_parquet_keep_their_types_in_each_block(baseline, tmp_path):
+    rows = BLOCK + 3
+    empty = [None] * BLOCK
+    columns = {
+        "sequence": pyarrow.array([GB1.reference] * rows),
+        "count": pyarrow.array([*empty, 1, None, 2**60 + 1], pyarrow.int64()),
+        "text": pyarrow.array([*empty, "NA", None, ""]),
+        "list": pyarrow.array([*empty, [1, 2], None, []], pyarrow.list_(pyarrow.int8())),
+        "day": pyarrow.array(range(rows), pyarrow.date32()),
+    }
+    table = pyarrow.table(columns)
+    parquet.write_table(table, tmp_path / "in.parquet")
+    done = run("predict", baseline, tmp_path / "in.parquet", "-o", tmp_path / "out.parquet")
+    assert done.exit_code == 0, done.stderr
+    written = parquet.read_table(tmp_path / "out.parquet")
+    assert written.drop_columns(["prediction"]).equals(table)
+
+
 def test_a_model_of_mutations_predicts_sequences_with_an_insertion(variants, tmp_path):
     sequences = [GB1.reference, "MQ" + GB1.reference, GB1.data[7]]
     fasta = fasta_of(tmp_path / "in.fasta", sequences)
@@ -173,6 +194,20 @@ def test_memory_does_not_grow_with_the_rows(baseline, tmp_path):
         assert done.exit_code == 0
         assert len(pandas.read_csv(tmp_path / "out.csv")) == blocks * BLOCK
     assert peaks[1] < 1.05 * peaks[0]
+
+
+def test_a_kill_leaves_no_output(baseline, tmp_path):
+    output = tmp_path / "out.csv"
+    command = [*COMMAND, "predict", baseline, "-", "-o", output]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, text=True) as process:
+        process.stdin.write("sequence\n" + f"{GB1.reference}\n" * (2 * BLOCK))
+        process.stdin.flush()
+        deadline = time.monotonic() + 60
+        while not any(path.stat().st_size for path in tmp_path.glob("out.csv.*.part")):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        process.kill()
+    assert not output.exists()
 
 
 @pytest.fixture

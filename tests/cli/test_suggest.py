@@ -136,6 +136,22 @@ def test_the_plate_is_the_choice_of_the_library(variants, process, pool, strateg
     assert_allclose(plate["prediction"], expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("suffix", [".fasta", ".parquet"])
+def test_a_pool_in_another_format(variants, pool, tmp_path, suffix):
+    other, output = tmp_path / f"pool{suffix}", tmp_path / "plate.parquet"
+    if suffix == ".parquet":
+        pandas.read_csv(pool).to_parquet(other)
+    else:
+        records = zip(ALL, GB1.data[ALL], strict=True)
+        other.write_text("".join(f">{row}\n{text}\n" for row, text in records))
+    assert run("suggest", variants, other, "-n", 6, "-o", output).exit_code == 0
+    plate = pandas.read_parquet(output)
+    well = plate["id" if suffix == ".fasta" else "well"].astype(int)
+    expected = read(run("suggest", variants, pool, "-n", 6, "-o", "-").stdout)
+    assert_array_equal(well, expected["well"])
+    assert_allclose(plate["score"], expected["score"], rtol=1e-4)
+
+
 def test_small_blocks_give_the_same_plate(variants, pool, monkeypatch):
     whole = run("suggest", variants, pool, "-n", 12, "-o", "-", "--diverse")
     iterate = _shortlist.Shortlist.add
@@ -251,8 +267,8 @@ def test_models_without_deviations_and_classifiers_are_one_message(tmp_path):
         (["-o", "-"], "Pass either the file of a pool or --scan."),
         (["pool.csv", "--scan", "1", "-o", "-"], "Pass either the file of a pool or --scan."),
         (["pool.csv", "-o", "pool.csv"], "-o must be another file than the input"),
-        (["pool.csv", "-o", "-", "-n", "0"], "0 is not in the range"),
-        (["pool.csv", "-o", "-", "--strategy", "best"], "'best' is not one of 'greedy'"),
+        (["pool.csv", "-o", "-", "-n", "0"], "Invalid value for '-n'"),
+        (["pool.csv", "-o", "-", "--strategy", "best"], "Invalid value for '--strategy'"),
     ],
 )
 def test_an_invalid_command_line_ends_with_2(arguments, message):
