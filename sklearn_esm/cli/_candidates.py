@@ -18,7 +18,6 @@ from sklearn_esm.variants import MutationsToSequences, apply_mutations
 if TYPE_CHECKING:
     import pandas as pd
 
-
 # parts of messages about sequences for which these commands have no option, or another one
 _ADVICE = {
     "Set (invalid|missing|overlong)=": "Correct the row, or remove it.",
@@ -160,6 +159,6 @@ def set_run(
             verbose=verbose,
         )
         if model is not None:
-            if not isinstance(step.model, str):
+            if isinstance(step.model, (list, tuple)):
                 raise ValueError("--model must be left out, because the pipeline has several models.")
             step.set_params(model=model)

@@ -176,6 +176,6 @@ def suggest(
         with table_writer(output) as write:
             write(plate)
         if len(plate) < n:
-            say(f"Warning: only {len(plate):,} candidates are left; {n:,} were to be chosen.")
+            say(f"Warning: -n is {n:,}, and the pool has {len(plate):,} that were not measured.")
         if not quiet:
             say(f"Wrote {len(plate):,} candidates to {'standard output' if output == '-' else output}.")

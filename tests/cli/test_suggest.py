@@ -224,7 +224,7 @@ def test_a_model_of_sequences_scans_a_given_reference(tmp_path):
 def test_a_pool_with_too_few_candidates_is_a_warning(short):
     done = run("suggest", short[0], "-", "-n", 5, "-o", "-", stdin="mutant\nA4I\nK2R\n")
     assert (done.exit_code, len(read(done.stdout))) == (0, 1)
-    assert "Warning: only 1 candidates are left; 5 were to be chosen." in done.stderr
+    assert "Warning: -n is 5, and the pool has 1 that were not measured." in done.stderr
     done = run("suggest", short[0], "-", "-o", "-", stdin="mutant,a\nK2R,1\n")
     assert (done.exit_code, done.stdout) == (0, "mutant,a,prediction,std,score,rank\n")
 
