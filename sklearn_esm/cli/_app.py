@@ -22,7 +22,9 @@ from sklearn_esm.cli._engines import check_engine, embed_files, run_task, tasks_
 from sklearn_esm.cli._errors import explained, say, usage
 from sklearn_esm.cli._options import parse_layers, parse_poolings, parse_shard, parse_size
 from sklearn_esm.cli._output import Destination
+from sklearn_esm.cli._predict import predict
 from sklearn_esm.cli._score import score
+from sklearn_esm.cli._suggest import suggest
 from sklearn_esm.cli._tables import print_models
 
 app = typer.Typer(
@@ -280,6 +282,8 @@ def embed(
             say(f"Distinct sequences: {info.hits:,} from the cache, {info.misses:,} computed.")
 
 
+app.command()(predict)
+app.command()(suggest)
 app.command()(score)
 
 

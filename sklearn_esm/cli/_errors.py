@@ -28,6 +28,8 @@ _PARAMETERS = (
     "method",
     "reference",
     "aggregate",
+    "strategy",
+    "estimator",
     "first_position",
 )
 _PARAMETER = re.compile(rf"\b({'|'.join(_PARAMETERS)})(?:=| (?=must ))")
@@ -37,6 +39,7 @@ _ADVICE = {
     "must be None, a callable, ": "must be ",
     "must be None, ": "must be ",
     "must be None or ": "must be ",
+    "set first_position to": "set --first-position to",
     "Set device=None to": "Leave out --device to",
     "pass empty='keep' for an empty sequence": "pass --missing nan for a row of NaN",
 }

@@ -114,7 +114,7 @@ def score_table(
     labels = [] if effects is None else [effects.target]
     written = 0
     with table_writer(output) as write:
-        for frame in iterate_table(rows.source, labels, keep_types=True):
+        for frame in iterate_table(rows.source, labels):
             for name in names:
                 if name in frame.columns:
                     raise ValueError(

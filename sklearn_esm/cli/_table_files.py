@@ -6,7 +6,7 @@ import csv
 import gzip
 import io
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -32,9 +32,7 @@ def read_table(source: str, labels: Sequence[str] = ()) -> pd.DataFrame:
     return _pandas().concat(list(iterate_table(source, labels)), ignore_index=True)
 
 
-def iterate_table(
-    source: str, labels: Sequence[str] = (), rows: int = BLOCK, *, keep_types: bool = False
-) -> Iterator[pd.DataFrame]:
+def iterate_table(source: str, labels: Sequence[str] = (), rows: int = BLOCK) -> Generator[pd.DataFrame]:
     """Yield the rows of a file in blocks.
 
     Parameters
@@ -47,16 +45,14 @@ def iterate_table(
         column, with ``""`` if a header lacks it. Ignored for tables.
     rows : int, default=4096
         Number of rows of a block.
-    keep_types : bool, default=False
-        Whether columns of parquet keep the types of the file, so that they can be written again. pandas
-        turns integers with missing values into decimals otherwise.
 
     Yields
     ------
     frame : DataFrame
         Columns of a text file are text exactly as in the file, because pandas would read the peptide
         "NA" as missing and the identifier "0010" as a number. A FASTA file has the columns ``id`` (the
-        first word of the header) and ``sequence``. The index counts rows from 0.
+        first word of the header) and ``sequence``. Columns of parquet keep their types.
+        The index counts rows from 0.
 
     Raises
     ------
@@ -67,7 +63,7 @@ def iterate_table(
     """
     suffix = _suffix(source)
     if suffix == ".parquet":
-        yield from _parquet_blocks(source, rows, keep_types)
+        yield from _parquet_blocks(source, rows)
         return
     with opened(source) as (name, raw):
         file: Any = raw if hasattr(raw, "peek") else io.BufferedReader(cast(io.RawIOBase, raw))
@@ -192,15 +188,15 @@ def _text_blocks(file: Any, name: str, separator: str, rows: int) -> Iterator[pd
         lines.detach()  # the file is closed by whoever opened it
 
 
-def _parquet_blocks(source: str, rows: int, keep_types: bool) -> Iterator[pd.DataFrame]:
+def _parquet_blocks(source: str, rows: int) -> Iterator[pd.DataFrame]:
     parquet = import_extra("pyarrow.parquet", of="Reading parquet", extra="train")
-    types = _pandas().ArrowDtype if keep_types else None
+    # the file's types, because integers with gaps would be floats, and a block of gaps has no type
+    arrow, start = _pandas().ArrowDtype, 0
 
     def framed(block: Any) -> pd.DataFrame:
         # pandas' metadata would hide a column that was an index, such as the identifiers
-        return block.to_pandas(ignore_metadata=True, types_mapper=types)
+        return block.to_pandas(ignore_metadata=True, types_mapper=arrow)
 
-    start = 0
     with parquet.ParquetFile(Path(source).expanduser()) as file:
         for batch in file.iter_batches(batch_size=rows):
             frame = framed(batch)

@@ -80,7 +80,7 @@ def test_measured_effects_are_read_from_parquet(tmp_path, dtype):
     if dtype in ("object", "string"):
         frame["y"] = pandas.Series(["1", "3", None, "9"], dtype=dtype)
     frame.to_parquet(path)
-    (block,) = _table_files.iterate_table(str(path), keep_types=True)
+    (block,) = _table_files.iterate_table(str(path))
     effects = MeasuredEffects("y", "MKT", 1)
     effects.add(["MKT", "MRT", "MRT", "MKA"], block, str(path))
     assert effects.relative() == {"K2R": 2.0, "T3A": 8.0}

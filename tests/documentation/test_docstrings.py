@@ -24,6 +24,7 @@ FROM_THE_LITERATURE = [
     "sklearn_esm.display.ContactMapDisplay",
     "sklearn_esm.model_selection.identity_groups",
     "sklearn_esm.model_selection.position_groups",
+    "sklearn_esm.recipes.suggest_candidates",
     "sklearn_esm.variants.apply_mutations",
 ]
 
