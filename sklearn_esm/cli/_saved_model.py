@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
+import re
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ from sklearn_esm.cli._drafts import draft_of
 
 SUFFIXES = (".skops", ".joblib")
 
+_EARLIEST = (1980, 1, 1, 0, 0, 0)  # that a zip archive can hold
 _KERNELS = (
     "CompoundKernel",
     "ConstantKernel",
@@ -84,7 +88,7 @@ def save_pipeline(pipeline: Any, path: str | os.PathLike[str]) -> list[str]:
             joblib.dump(pipeline, draft)
         return []
     skops_io = _skops_io()
-    data = skops_io.dumps(pipeline)
+    data = _repeatable(skops_io.dumps(pipeline))
     types: list[str] = skops_io.get_untrusted_types(data=data)
     _check_types(types, path)
     with draft_of(path) as draft:
@@ -157,6 +161,27 @@ def _check_types(types: list[str], path: Path) -> None:
             f"{path} must hold only types of scikit-learn and sklearn-esm known to this "
             f"version; got {', '.join(foreign)}. Use a .joblib file if you trust whoever wrote it."
         )
+
+
+def _repeatable(archive: bytes) -> bytes:
+    """Return skops' zip archive with numbers and a date that do not change from run to run.
+
+    skops names an object, and the file of an array, after its address in memory.
+    """
+    numbers: dict[str, str] = {}
+
+    def renumbered(found: re.Match[str]) -> str:
+        return numbers.setdefault(found[0], str(len(numbers) + 1))
+
+    content = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(archive)) as old, zipfile.ZipFile(content, "w") as new:
+        schema = old.read("schema.json").decode()
+        schema = re.sub(r'(?<="__id__": )\d+|(?<=")\d+(?=\.npy")', renumbered, schema)
+        new.writestr(zipfile.ZipInfo("schema.json", _EARLIEST), schema)
+        files = {re.sub(r"^\d+", renumbered, name): name for name in old.namelist()}
+        for name in sorted(set(files) - {"schema.json"}):
+            new.writestr(zipfile.ZipInfo(name, _EARLIEST), old.read(files[name]))
+    return content.getvalue()
 
 
 def _undamaged(path: Path, read: Any) -> Any:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from command_line import MODEL
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.ensemble import (
     HistGradientBoostingClassifier,
@@ -209,3 +210,12 @@ numpy.save(folder + "/read", model.predict(mutations))
     done = new_process(code, tmp_path, suffix)
     assert done.returncode == 0, done.stderr
     assert_array_equal(np.load(tmp_path / "read.npy"), model.predict(MUTATIONS))
+
+
+@pytest.mark.parametrize("name", ["ridge", "gaussian process", "random forest", "gradient boosting"])
+def test_files_of_equal_pipelines_are_equal(tmp_path, name):
+    estimator, y = ESTIMATORS[name]
+    for number in (1, 2):
+        seeded = clone(estimator).set_params(random_state=0)
+        save_pipeline(fitted(seeded, y), tmp_path / f"{number}.skops")
+    assert (tmp_path / "1.skops").read_bytes() == (tmp_path / "2.skops").read_bytes()
