@@ -29,7 +29,7 @@ TASKS = ("regression", "classification")
 # of scaled features, of which an embedding has hundreds: a weaker penalty fits the noise
 _GRIDS: dict[str, dict[str, list[Any]]] = {
     "ridge": {"alpha": [1.0, 10.0, 100.0, 1000.0, 10000.0]},
-    "logistic": {"C": [0.0001, 0.001, 0.01, 0.1, 1.0]},
+    "logistic": {"C": [0.001, 0.01, 0.1, 1.0, 10.0]},
     "svm": {"C": [0.1, 1.0, 10.0]},
     "random-forest": {"max_features": ["sqrt", 0.3]},
     "gaussian-process": {},  # the kernel is fitted by its marginal likelihood

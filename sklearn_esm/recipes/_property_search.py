@@ -14,6 +14,7 @@ from sklearn_esm._checkpoints._identity import identify_model
 from sklearn_esm._embedding import ESMEmbeddingTransformer
 from sklearn_esm._likelihood import ESMLikelihoodTransformer
 from sklearn_esm._parameters import published_architecture
+from sklearn_esm._pooling import POOLINGS
 from sklearn_esm._sequences import check_one_of, is_int
 from sklearn_esm.baselines import OneHotResidues, ResidueComposition
 from sklearn_esm.recipes._estimators import checked_task, estimator_and_grid
@@ -58,7 +59,7 @@ def make_property_search(
         Last step, and the values that are searched:
 
         - ``"ridge"``: regression, ``alpha`` of 1 to 10,000.
-        - ``"logistic"``: classification, ``C`` of 0.0001 to 1.
+        - ``"logistic"``: classification, ``C`` of 0.001 to 10.
         - ``"svm"``: an RBF kernel, ``C`` of 0.1 to 10. Targets of a regression are scaled. A
           classifier has no probabilities.
         - ``"random-forest"``: 200 trees, ``max_features`` of ``"sqrt"`` or 0.3.
@@ -194,11 +195,14 @@ def make_property_search(
     last, searched = estimator_and_grid(estimator, task, random_state)
     grid |= {f"estimator__{parameter}": values for parameter, values in searched.items()}
     steps: list[tuple[str, Any]] = [
-        ("features", next(iter(parts.values())) if len(parts) == 1 else FeatureUnion(list(parts.items()))),
+        (
+            "features",
+            next(iter(parts.values())) if len(parts) == 1 else FeatureUnion(list(parts.items())),
+        ),
         ("scale", StandardScaler()),
         ("estimator", last),
     ]
-    if mutations:
+    if mutations and reference is not None:
         steps.insert(0, ("sequences", MutationsToSequences(reference, first_position)))
     default = "r2" if task == "regression" else "balanced_accuracy"
     return GridSearchCV(
@@ -243,7 +247,10 @@ def _layers(layers: Any, model: str | os.PathLike[str]) -> list[Any]:
 
 
 def _poolings(poolings: Any) -> list[Any]:
-    return _several("poolings", poolings, is_one=isinstance(poolings, str))
+    candidates = _several("poolings", poolings, is_one=isinstance(poolings, str))
+    for pooling in candidates:
+        check_one_of("poolings", pooling, tuple(POOLINGS))
+    return candidates
 
 
 def _several(name: str, values: Any, *, is_one: bool) -> list[Any]:
