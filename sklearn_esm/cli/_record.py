@@ -73,11 +73,12 @@ def layers_of(search: Any) -> list[dict[str, Any]] | None:
     }
     if not any(names.values()):
         return None
-    features = search.estimator.named_steps["features"]
+    features = search.best_estimator_.named_steps["features"]
     embedding = dict(getattr(features, "transformer_list", [])).get("embedding", features)
+    fixed = {"layer": embedding.layers_[0], "pooling": embedding.pooling}  # what was not searched
     best: dict[tuple[Any, Any], int] = {}
     for place, params in enumerate(results["params"]):
-        point = tuple(params.get(names[key], getattr(embedding, key)) for key in ("layer", "pooling"))
+        point = tuple(params.get(names[key], fixed[key]) for key in fixed)
         former = best.setdefault(point, place)
         if results["mean_test_score"][place] > results["mean_test_score"][former]:
             best[point] = place

@@ -94,5 +94,5 @@ def _regressor(name: str, random_state: Any) -> BaseEstimator:
 
 def _kernel() -> Any:
     # scaled features are about as far apart as the root of twice their number: 25 for 320
-    smooth = ConstantKernel(1.0, (1e-3, 1e3)) * RBF(20.0, (1e-1, 1e5))
+    smooth = ConstantKernel(1.0, (1e-3, 1e5)) * RBF(20.0, (1e-1, 1e5))
     return smooth + WhiteKernel(0.5, (1e-4, 1e2))

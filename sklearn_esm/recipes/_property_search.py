@@ -64,7 +64,8 @@ def make_property_search(
           classifier has no probabilities.
         - ``"random-forest"``: 200 trees, ``max_features`` of ``"sqrt"`` or 0.3.
         - ``"gaussian-process"``: regression with standard deviations; an RBF kernel and noise, fitted by
-          marginal likelihood. Time grows with the cube of the rows.
+          marginal likelihood. Time grows with the cube of the rows. scikit-learn warns if a parameter
+          of the kernel is at its bound, as the noise of a target without noise is.
         - ``"gradient-boosting"``: histograms, ``max_leaf_nodes`` of 4 or 16.
 
     task : {"regression", "classification"} or None, default=None

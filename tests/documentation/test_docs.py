@@ -24,6 +24,7 @@ PUBLIC_MODULES = [
     "sklearn_esm.distributed",
     "sklearn_esm.variants",
     "sklearn_esm.model_selection",
+    "sklearn_esm.recipes",
 ]
 LIKE_DOCTEST = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
