@@ -15,6 +15,8 @@ from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 from tqdm import tqdm
 
+from sklearn_esm._cache import MEMORY_CACHE
+from sklearn_esm._checkpoints._architecture import Architecture
 from sklearn_esm._checkpoints._identity import identify_model
 from sklearn_esm._parameters import published_architecture, resolve_layers
 from sklearn_esm.cli import _record
@@ -79,13 +81,15 @@ def train_model(plan: Plan) -> None:
     OSError
         If a file cannot be read or written.
     """
-    with _notes() as notes:
+    with _notes() as notes, ExitStack() as stack:
         data = _read(plan, notes)
         if plan.estimator is None:
             plan = replace(plan, estimator="logistic" if data.target.classes else "ridge")
         checked_task(plan.estimator, data.target.task)
         folds = _folds(plan, data, notes)
-        search = plan.search(plan.features, _resolved_layers(plan), data, folds.inner)
+        layers = _resolved_layers(plan)
+        plan = stack.enter_context(_cached(plan, data, layers))
+        search = plan.search(plan.features, layers, data, folds.inner)
         _run_model(search, data, plan)
         baseline = _baseline_of(plan, data)
         models = {
@@ -187,9 +191,27 @@ def _folds(plan: Plan, data: TrainingData, notes: _Notes) -> Folds:
 def _resolved_layers(plan: Plan) -> Any:
     if isinstance(plan.layers, int) or "embedding" not in plan.features:
         return plan.layers if isinstance(plan.layers, int) else -1
+    return resolve_layers(plan.layers, _architecture(plan.parameters["model"]).layers)
+
+
+@contextmanager
+def _cached(plan: Plan, data: TrainingData, layers: Any) -> Iterator[Plan]:
+    """Yield the plan, with a temporary cache folder if the memory cannot keep all vectors."""
     model = plan.parameters["model"]
-    architecture = published_architecture(model) or identify_model(model).architecture
-    return resolve_layers(plan.layers, architecture.layers)
+    if plan.parameters["cache"] != "memory" or "embedding" not in plan.features:
+        yield plan
+        return
+    vectors = len(set(data.sequences)) * len(np.atleast_1d(layers)) * len(plan.poolings)
+    # half of the memory, because likelihoods are kept there too
+    if 4 * vectors * _architecture(model).width <= MEMORY_CACHE.max_bytes // 2:
+        yield plan
+        return
+    with tempfile.TemporaryDirectory(prefix="sklearn-esm-") as folder:
+        yield replace(plan, parameters={**plan.parameters, "cache": folder})
+
+
+def _architecture(model: str) -> Architecture:
+    return published_architecture(model) or identify_model(model).architecture
 
 
 def _baseline_of(plan: Plan, data: TrainingData) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -204,6 +205,20 @@ def test_the_record_describes_the_run(gb1_model):
     assert errors.splitlines()[0] == "Regression on 1,045 rows."
     page = output.with_suffix(".html").read_text(encoding="utf-8")
     assert record["command"].split()[-1] in page
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM to handle")
+def test_a_stopped_run_writes_nothing(tmp_path):
+    command = [sys.executable, "-m", "sklearn_esm.cli", "train", *map(str, GB1_OPTIONS)]
+    output = tmp_path / "model.skops"
+    process = subprocess.Popen(
+        [*command, "-o", output, "--model", MODEL], cwd=ROOT, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr.readline() == "Regression on 1,045 rows.\n"
+    process.terminate()
+    process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_same_command_writes_the_same_bytes(gb1_model):

@@ -1,5 +1,7 @@
 """Folds of `train`: groups stay together, what is left out is counted, and leaks are warned of."""
 
+import tempfile
+
 import numpy as np
 import pytest
 from command_line import run, train
@@ -166,6 +168,20 @@ def test_a_cache_folder_is_used_again(csv, model, folder, embedded):
     train(csv, model, "y", *options)
     assert len(embedded) == 40
     assert load_pipeline(model).named_steps["features"].cache is None
+
+
+def test_vectors_that_memory_cannot_keep_are_in_a_temporary_folder(
+    csv, model, embedded, monkeypatch, folder
+):
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    _, expected = train(table(csv), model, "y", "--folds", "3", "--layers", "3,6")
+    embedded.clear()
+    monkeypatch.setattr(_training.MEMORY_CACHE, "max_bytes", 20_000)
+    _, record = train(csv, model, "y", "--folds", "3", "--layers", "3,6")
+    assert len(embedded) == 40
+    assert (record["scores"], record["warnings"]) == (expected["scores"], expected["warnings"])
+    assert list(folder.iterdir()) == []
 
 
 def test_likelihoods_and_embeddings_side_by_side(csv, model, runs):
