@@ -121,6 +121,7 @@ def train_model(plan: Plan) -> None:
         model_fingerprint=transformers[0].model_fingerprint_ if transformers else None,
         best_params=getattr(chosen, "best_params_", {}),
         group=plan.group,
+        identity=plan.identity if plan.group == "identity" else None,
         n_groups=folds.n_groups,
         folds=plan.folds,
         seed=plan.seed,
