@@ -30,6 +30,9 @@ assert_absent("torch", "matplotlib")
 import sklearn_esm.model_selection
 assert_absent("torch", "pyopal")
 
+import sklearn_esm.recipes
+assert_absent("torch", "typer", "skops")
+
 from sklearn_esm._checkpoints import _download, _fingerprint
 _download.checkpoint_folder()
 assert_absent("torch", "esm")

@@ -6,7 +6,7 @@ import sys
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal
 
 import typer
 from rich.filesize import decimal
@@ -15,8 +15,8 @@ from sklearn_esm import ESMEmbeddingTransformer, __version__
 from sklearn_esm._cache import CacheInfo, cache_info, prune_cache
 from sklearn_esm._checkpoints._catalog import BUNDLED_MODEL, published_model
 from sklearn_esm._checkpoints._locate import find_checkpoint, find_repository
-from sklearn_esm._parameters import Dtype, check_cache
-from sklearn_esm._sequences import Invalid, Missing
+from sklearn_esm._parameters import check_cache
+from sklearn_esm._sequences import Missing
 from sklearn_esm.cli._embed import added, check_command, embed_file
 from sklearn_esm.cli._engines import check_engine, embed_files, run_task, tasks_of
 from sklearn_esm.cli._errors import explained, say, usage
@@ -24,11 +24,28 @@ from sklearn_esm.cli._options import parse_layers, parse_poolings, parse_shard, 
 from sklearn_esm.cli._output import Destination
 from sklearn_esm.cli._predict import predict
 from sklearn_esm.cli._score import score
+from sklearn_esm.cli._shared_options import (
+    RUN,
+    SEQUENCES,
+    WHAT,
+    BatchTokensOption,
+    CacheOption,
+    DeviceOption,
+    DtypeOption,
+    InvalidOption,
+    JobsOption,
+    MaxLengthOption,
+    ModelOption,
+    OverlongOption,
+    QuietOption,
+    VerboseOption,
+)
 from sklearn_esm.cli._suggest import suggest
 from sklearn_esm.cli._tables import print_models
+from sklearn_esm.cli._train import train
 
 app = typer.Typer(
-    help="Embed protein sequences with the ESM language models.",
+    help="Embed protein sequences with the ESM language models, and train on them.",
     epilog="Exit codes: 0 success; 1 failure, with a message; 2 invalid command line; 130 interrupted.",
     add_completion=False,
     no_args_is_help=True,
@@ -38,9 +55,6 @@ app = typer.Typer(
 cache_app = typer.Typer(help="Show or shrink a cache folder.", no_args_is_help=True)
 app.add_typer(cache_app, name="cache")
 
-_WHAT, _SEQUENCES, _RUN = "What is computed", "Which sequences are accepted", "How it is run"
-# the estimator has the only list of its policies, because those of other estimators differ
-_Overlong: TypeAlias = Literal[ESMEmbeddingTransformer._overlong_policies]  # type: ignore[valid-type]
 _Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder given to embed as --cache.")]
 
 
@@ -78,20 +92,13 @@ def embed(
             "parquet files; - is npz on standard output.",
         ),
     ],
-    model: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME|PATH",
-            help="Name listed by `models`, org/name on the Hugging Face Hub, or path.",
-            rich_help_panel=_WHAT,
-        ),
-    ] = "esm2_t6_8M_UR50D",
+    model: ModelOption = "esm2_t6_8M_UR50D",
     layer: Annotated[
         str,
         typer.Option(
             metavar="INT,...|all",
             help="0 for token embeddings, 1 to L for the blocks, -1 for the last; comma-separated.",
-            rich_help_panel=_WHAT,
+            rich_help_panel=WHAT,
         ),
     ] = "-1",
     pooling: Annotated[
@@ -100,46 +107,29 @@ def embed(
             metavar="NAME,...",
             help="mean, max, min, sum, std, bos or eos; comma-separated; none for the states of every "
             "residue.",
-            rich_help_panel=_WHAT,
+            rich_help_panel=WHAT,
         ),
     ] = "mean",
     output_dtype: Annotated[
         Literal["float32", "float16"],
-        typer.Option(help="Type of the numbers in the output.", rich_help_panel=_WHAT),
+        typer.Option(help="Type of the numbers in the output.", rich_help_panel=WHAT),
     ] = "float32",
     wide: Annotated[
         bool,
         typer.Option(
             "--wide",
             help="parquet: one column per feature instead of one column of vectors.",
-            rich_help_panel=_WHAT,
+            rich_help_panel=WHAT,
         ),
     ] = False,
-    overlong: Annotated[
-        _Overlong,
-        typer.Option(
-            help="How to handle sequences longer than --max-length.", rich_help_panel=_SEQUENCES
-        ),
-    ] = "error",
-    max_length: Annotated[
-        int | None,
-        typer.Option(
-            metavar="INT",
-            help="Maximum number of residues; default: the model's own limit.",
-            rich_help_panel=_SEQUENCES,
-        ),
-    ] = None,
-    invalid: Annotated[
-        Invalid,
-        typer.Option(
-            help="How to handle characters outside ESM's alphabet.", rich_help_panel=_SEQUENCES
-        ),
-    ] = "error",
+    overlong: OverlongOption = "error",
+    max_length: MaxLengthOption = None,
+    invalid: InvalidOption = "error",
     missing: Annotated[
         Missing,
         typer.Option(
             help="How to handle records without a sequence: error, or a row of NaN.",
-            rich_help_panel=_SEQUENCES,
+            rich_help_panel=SEQUENCES,
         ),
     ] = "error",
     shard: Annotated[
@@ -147,14 +137,14 @@ def embed(
         typer.Option(
             metavar="I/N",
             help="Embed only every Nth record from the Ith: 2/8 selects the records 2, 10, 18...",
-            rich_help_panel=_RUN,
+            rich_help_panel=RUN,
         ),
     ] = None,
     engine: Annotated[
         Literal["dask", "ray"] | None,
         typer.Option(
             help="Run one task per file on a cluster, into a folder that all its machines share.",
-            rich_help_panel=_RUN,
+            rich_help_panel=RUN,
         ),
     ] = None,
     scheduler: Annotated[
@@ -162,56 +152,20 @@ def embed(
         typer.Option(
             metavar="ADDRESS",
             help="Address of the cluster, such as tcp://host:8786; default: workers on this machine.",
-            rich_help_panel=_RUN,
+            rich_help_panel=RUN,
         ),
     ] = None,
     split: Annotated[
         int,
-        typer.Option(metavar="N", min=1, help="With --engine: tasks per file.", rich_help_panel=_RUN),
+        typer.Option(metavar="N", min=1, help="With --engine: tasks per file.", rich_help_panel=RUN),
     ] = 1,
-    cache: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FOLDER",
-            help="Folder that keeps computed vectors for other commands.",
-            rich_help_panel=_RUN,
-        ),
-    ] = None,
-    device: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="cpu, cuda, cuda:1 or mps; default: the best device present.",
-            rich_help_panel=_RUN,
-        ),
-    ] = None,
-    dtype: Annotated[
-        Dtype, typer.Option(help="Type of the arithmetic.", rich_help_panel=_RUN)
-    ] = "float32",
-    batch_tokens: Annotated[
-        int | None, typer.Option(metavar="INT", help="Tokens per forward pass.", rich_help_panel=_RUN)
-    ] = None,
-    jobs: Annotated[
-        int | None,
-        typer.Option(
-            metavar="INT",
-            help="Number of worker processes; seldom useful, because one process uses every core.",
-            rich_help_panel=_RUN,
-        ),
-    ] = None,
-    verbose: Annotated[
-        bool,
-        typer.Option(
-            "--verbose",
-            "-v",
-            help="Show the progress bar also without a terminal, and the use of the cache.",
-            rich_help_panel=_RUN,
-        ),
-    ] = False,
-    quiet: Annotated[
-        bool,
-        typer.Option("--quiet", "-q", help="Show warnings and errors only.", rich_help_panel=_RUN),
-    ] = False,
+    cache: CacheOption = None,
+    device: DeviceOption = None,
+    dtype: DtypeOption = "float32",
+    batch_tokens: BatchTokensOption = None,
+    jobs: JobsOption = None,
+    verbose: VerboseOption = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Embed the sequences of a FASTA file, one row per record, in the same order.
 
@@ -282,6 +236,7 @@ def embed(
             say(f"Distinct sequences: {info.hits:,} from the cache, {info.misses:,} computed.")
 
 
+app.command()(train)
 app.command()(predict)
 app.command()(suggest)
 app.command()(score)

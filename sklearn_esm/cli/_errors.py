@@ -30,9 +30,13 @@ _PARAMETERS = (
     "aggregate",
     "strategy",
     "estimator",
+    "task",
+    "features",
+    "layers",
+    "poolings",
     "first_position",
 )
-_PARAMETER = re.compile(rf"\b({'|'.join(_PARAMETERS)})(?:=| (?=must ))")
+_PARAMETER = re.compile(rf"(?<!-)\b({'|'.join(_PARAMETERS)})(?:=| (?=must ))")
 # parts of the package's messages that differ on the command line
 _ADVICE = {
     "must be None, 'memory' or the path": "must be the path",

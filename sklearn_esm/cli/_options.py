@@ -12,7 +12,7 @@ _UNITS = {"b": 1} | {
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) *([a-z]*)", re.IGNORECASE)
 
 
-def parse_layers(text: str) -> int | list[int] | str:
+def parse_layers(text: str, option: str = "--layer") -> int | list[int] | str:
     """Return the parameter ``layer`` for a text such as ``-1``, ``3,6`` or ``all``."""
     if text == "all":
         return text
@@ -20,7 +20,7 @@ def parse_layers(text: str) -> int | list[int] | str:
         layers = [int(part) for part in text.split(",")]
     except ValueError:
         raise ValueError(
-            f"--layer must be one layer such as 6, several such as 3,6, or all; got {text}."
+            f"{option} must be one layer such as 6, several such as 3,6, or all; got {text}."
         ) from None
     return layers if "," in text else layers[0]
 

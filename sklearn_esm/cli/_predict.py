@@ -21,13 +21,21 @@ from sklearn_esm.cli._candidates import (
 )
 from sklearn_esm.cli._errors import explained, say, usage
 from sklearn_esm.cli._saved_model import check_model_path, load_pipeline, read_record
+from sklearn_esm.cli._shared_options import (
+    RUN,
+    BatchTokensOption,
+    CacheOption,
+    DeviceOption,
+    QuietOption,
+    VerboseOption,
+)
 from sklearn_esm.cli._table_files import check_table_output, iterate_table, table_writer
 from sklearn_esm.recipes._suggest import features_of, last_step, returns_std
 
 if TYPE_CHECKING:
     import pandas as pd
 
-INPUT, RUN = "What is read", "How it is run"
+INPUT = "What is read"
 
 # options that `predict` and `suggest` share
 SavedModel = Annotated[
@@ -76,34 +84,6 @@ ModelOption = Annotated[
         help="Where the language model of the training lies now; other weights are refused.",
         rich_help_panel=RUN,
     ),
-]
-DeviceOption = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAME",
-        help="cpu, cuda, cuda:1 or mps; default: the best device present.",
-        rich_help_panel=RUN,
-    ),
-]
-BatchTokensOption = Annotated[
-    int | None, typer.Option(metavar="INT", help="Tokens per forward pass.", rich_help_panel=RUN)
-]
-CacheOption = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="FOLDER",
-        help="Folder that keeps computed vectors for other commands.",
-        rich_help_panel=RUN,
-    ),
-]
-VerboseOption = Annotated[
-    bool,
-    typer.Option(
-        "--verbose", "-v", help="Show the progress bar also without a terminal.", rich_help_panel=RUN
-    ),
-]
-QuietOption = Annotated[
-    bool, typer.Option("--quiet", "-q", help="Show warnings and errors only.", rich_help_panel=RUN)
 ]
 
 

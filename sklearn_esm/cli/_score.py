@@ -11,14 +11,26 @@ import typer
 
 from sklearn_esm import ESMLikelihoodTransformer
 from sklearn_esm._likelihood_scores import resolve_methods
-from sklearn_esm._parameters import Dtype
-from sklearn_esm._sequences import Invalid, Missing
+from sklearn_esm._sequences import Missing
 from sklearn_esm.cli._errors import explained, say, usage
 from sklearn_esm.cli._heat_map import MeasuredEffects, check_heat_map, draw_scan
 from sklearn_esm.cli._scored_tables import RowReader, reference_of, score_table
+from sklearn_esm.cli._shared_options import (
+    SEQUENCES,
+    WHAT,
+    BatchTokensOption,
+    CacheOption,
+    DeviceOption,
+    DtypeOption,
+    InvalidOption,
+    JobsOption,
+    MaxLengthOption,
+    QuietOption,
+    VerboseOption,
+)
 from sklearn_esm.cli._table_files import check_table_output
 
-_WHAT, _INPUT, _RUN = "What is computed", "How the input is read", "How it is run"
+INPUT = "What is read"
 _Overlong: TypeAlias = Literal[ESMLikelihoodTransformer._overlong_policies]  # type: ignore[valid-type]
 
 
@@ -44,7 +56,7 @@ def score(
             metavar="NAME|PATH,...",
             help="Name listed by `models`, org/name on the Hugging Face Hub, or path. Repeat it, or "
             "separate with commas, for several; default: esm2_t6_8M_UR50D.",
-            rich_help_panel=_WHAT,
+            rich_help_panel=WHAT,
         ),
     ] = None,
     method: Annotated[
@@ -54,19 +66,19 @@ def score(
             help="masked-marginals, wt-marginals or pseudo-log-likelihood-ratio, which need "
             "--reference; pseudo-perplexity, pseudo-log-likelihood or log-likelihood; comma-separated; "
             "default: masked-marginals with --reference, pseudo-perplexity without.",
-            rich_help_panel=_WHAT,
+            rich_help_panel=WHAT,
         ),
     ] = None,
     aggregate: Annotated[
         Literal["mean", "min"] | None,
-        typer.Option(help="Combine the scores of several models.", rich_help_panel=_WHAT),
+        typer.Option(help="Combine the scores of several models.", rich_help_panel=WHAT),
     ] = None,
     heat_map: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
             help="Draw the scores of all single substitutions of the reference: .png, .svg or .pdf.",
-            rich_help_panel=_WHAT,
+            rich_help_panel=WHAT,
         ),
     ] = None,
     target: Annotated[
@@ -75,13 +87,13 @@ def score(
             metavar="COLUMN",
             help="With --heat-map: draw these measured effects below. A FASTA file has them as labels "
             "such as COLUMN=3.7.",
-            rich_help_panel=_WHAT,
+            rich_help_panel=WHAT,
         ),
     ] = None,
     sequence: Annotated[
         str | None,
         typer.Option(
-            metavar="COLUMN", help="Column of sequences; default: sequence.", rich_help_panel=_INPUT
+            metavar="COLUMN", help="Column of sequences; default: sequence.", rich_help_panel=INPUT
         ),
     ] = None,
     mutations: Annotated[
@@ -89,7 +101,7 @@ def score(
         typer.Option(
             metavar="COLUMN",
             help="Column of mutations such as A24G:K30R, instead of --sequence.",
-            rich_help_panel=_INPUT,
+            rich_help_panel=INPUT,
         ),
     ] = None,
     reference: Annotated[
@@ -97,80 +109,36 @@ def score(
         typer.Option(
             metavar="FASTA|SEQUENCE",
             help="Wild type: a FASTA file of one record, or the sequence.",
-            rich_help_panel=_INPUT,
+            rich_help_panel=INPUT,
         ),
     ] = None,
     first_position: Annotated[
         int,
         typer.Option(
-            metavar="INT", help="Position of the reference's first residue.", rich_help_panel=_INPUT
+            metavar="INT", help="Position of the reference's first residue.", rich_help_panel=INPUT
         ),
     ] = 1,
     overlong: Annotated[
         _Overlong,
-        typer.Option(help="How to handle sequences longer than --max-length.", rich_help_panel=_INPUT),
-    ] = "error",
-    max_length: Annotated[
-        int | None,
         typer.Option(
-            metavar="INT",
-            help="Maximum number of residues; default: the model's own limit.",
-            rich_help_panel=_INPUT,
+            help="How to handle sequences longer than --max-length.", rich_help_panel=SEQUENCES
         ),
-    ] = None,
-    invalid: Annotated[
-        Invalid,
-        typer.Option(help="How to handle characters outside ESM's alphabet.", rich_help_panel=_INPUT),
     ] = "error",
+    max_length: MaxLengthOption = None,
+    invalid: InvalidOption = "error",
     missing: Annotated[
         Missing,
         typer.Option(
-            help="How to handle rows without a sequence: error, or no score.", rich_help_panel=_INPUT
+            help="How to handle rows without a sequence: error, or no score.", rich_help_panel=SEQUENCES
         ),
     ] = "error",
-    cache: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FOLDER",
-            help="Folder that keeps computed log-probabilities for other commands.",
-            rich_help_panel=_RUN,
-        ),
-    ] = None,
-    device: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="cpu, cuda, cuda:1 or mps; default: the best device present.",
-            rich_help_panel=_RUN,
-        ),
-    ] = None,
-    dtype: Annotated[
-        Dtype, typer.Option(help="Type of the arithmetic.", rich_help_panel=_RUN)
-    ] = "float32",
-    batch_tokens: Annotated[
-        int | None, typer.Option(metavar="INT", help="Tokens per forward pass.", rich_help_panel=_RUN)
-    ] = None,
-    jobs: Annotated[
-        int | None,
-        typer.Option(
-            metavar="INT",
-            help="Number of worker processes; seldom useful, because one process uses every core.",
-            rich_help_panel=_RUN,
-        ),
-    ] = None,
-    verbose: Annotated[
-        bool,
-        typer.Option(
-            "--verbose",
-            "-v",
-            help="Show the progress bar also without a terminal.",
-            rich_help_panel=_RUN,
-        ),
-    ] = False,
-    quiet: Annotated[
-        bool,
-        typer.Option("--quiet", "-q", help="Show warnings and errors only.", rich_help_panel=_RUN),
-    ] = False,
+    cache: CacheOption = None,
+    device: DeviceOption = None,
+    dtype: DtypeOption = "float32",
+    batch_tokens: BatchTokensOption = None,
+    jobs: JobsOption = None,
+    verbose: VerboseOption = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Score sequences, or variants of a reference, without measurements.
 

@@ -13,20 +13,22 @@ from sklearn_esm.cli._errors import explained, say, usage
 from sklearn_esm.cli._pool import measured_targets, read_measured, scan_blocks
 from sklearn_esm.cli._predict import (
     INPUT,
-    BatchTokensOption,
-    CacheOption,
-    DeviceOption,
     FirstPositionOption,
     ModelOption,
     MutationsOption,
-    QuietOption,
     ReferenceOption,
     SavedModel,
     SequenceOption,
-    VerboseOption,
     check_command,
     check_exclusive,
     prepared,
+)
+from sklearn_esm.cli._shared_options import (
+    BatchTokensOption,
+    CacheOption,
+    DeviceOption,
+    QuietOption,
+    VerboseOption,
 )
 from sklearn_esm.cli._shortlist import Shortlist
 from sklearn_esm.cli._table_files import iterate_table, table_writer

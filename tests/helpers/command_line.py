@@ -1,5 +1,8 @@
 """The command in this process, and a FASTA file for it."""
 
+import json
+from pathlib import Path
+
 import pytest
 
 from sklearn_esm import ESMEmbeddingTransformer
@@ -32,3 +35,12 @@ def expected(sequences=SEQUENCES, **parameters):
 
 def files_in(folder):
     return sorted(path.name for path in folder.iterdir())
+
+
+def train(table, output, target, *options, stdin=None):
+    """The result of the command that trains on a table, and its record if there is one."""
+    result = run(
+        "train", table, "-o", output, "--target", target, "--model", MODEL, *options, stdin=stdin
+    )
+    path = Path(output).with_suffix(".json")
+    return result, json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
