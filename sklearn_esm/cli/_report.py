@@ -161,7 +161,11 @@ def _score_table(scores: Mapping[str, Mapping[str, Sequence[float | None]]]) -> 
 
 def _loading(record: Mapping[str, Any]) -> str:
     name = _output_name(record["command"])
-    example = "A24G" if record["input"]["kind"] == "mutations" else "MKTAYIAKQR"
+    given = record["input"]
+    example = "MKTAYIAKQR"
+    if given["kind"] == "mutations":
+        first = given["reference"][0]
+        example = f"{first}{given['first_position']}{'G' if first == 'A' else 'A'}"
     if name.endswith(".joblib"):
         lines = ["import joblib", f"model = joblib.load({name!r})"]
         advice = "Load only a file that you trust, because a pickle can run any code."

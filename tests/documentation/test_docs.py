@@ -4,6 +4,7 @@ import ast
 import doctest
 import importlib
 import re
+import shlex
 from itertools import pairwise
 from pathlib import Path
 
@@ -28,15 +29,26 @@ PUBLIC_MODULES = [
 ]
 LIKE_DOCTEST = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
-_BLOCK = re.compile(r"^```(python|text)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_BLOCK = re.compile(r"^```(python|sh|text)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 def blocks(page):
-    """The code of a page with the output that follows it, None where none does."""
+    """The kind and code of each block with the output that follows it, None where none does."""
     found = _BLOCK.findall(page.read_text(encoding="utf-8"))
     for (kind, code), (next_kind, text) in pairwise([*found, ("", "")]):
-        if kind == "python":
-            yield code, text if next_kind == "text" else None
+        if kind != "text":
+            yield kind, code, text if next_kind == "text" else None
+
+
+def run_command(line):
+    """Print what a command prints."""
+    from command_line import run  # needs the extra cli
+
+    name, *arguments = shlex.split(line)
+    assert name == "sklearn-esm"
+    result = run(*arguments)
+    print(result.output, end="")
+    assert result.exit_code == 0, result.output
 
 
 @pytest.mark.parametrize(
@@ -49,16 +61,17 @@ def test_code_runs_and_prints_what_the_page_says(page, tmp_path, monkeypatch, ca
         r"^(?:import|from) (pandas|matplotlib|Bio|skops|transformers)\b", page.read_text(), re.M
     ):
         pytest.importorskip(library)
-    if "read_fasta" in page.read_text(encoding="utf-8"):
-        pytest.importorskip("Bio")
     if "sklearn_esm.display" in page.read_text(encoding="utf-8"):
         pytest.importorskip("matplotlib").use("agg")
     if "identity_groups" in page.read_text(encoding="utf-8"):
         pytest.importorskip("pyopal")
     monkeypatch.chdir(tmp_path)
     names = {}
-    for number, (code, expected) in enumerate(blocks(page), start=1):
-        exec(compile(code, f"{page.name}, block {number}", "exec"), names)
+    for number, (kind, code, expected) in enumerate(blocks(page), start=1):
+        if kind == "sh":
+            run_command(code.replace("\\\n", " "))
+        else:
+            exec(compile(code, f"{page.name}, block {number}", "exec"), names)
         printed = capsys.readouterr().out
         if expected is not None:
             same = doctest.OutputChecker().check_output(expected, printed, LIKE_DOCTEST)
