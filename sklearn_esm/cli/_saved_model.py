@@ -8,6 +8,7 @@ import json
 import os
 import re
 import zipfile
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +130,7 @@ def read_record(path: str | os.PathLike[str]) -> dict[str, Any]:
     Raises
     ------
     ValueError
-        If the file is damaged.
+        If the file is damaged, or was written with another pipeline, as after a stop between the two.
     OSError
         If there is none.
     """
@@ -143,8 +144,14 @@ def read_record(path: str | os.PathLike[str]) -> dict[str, Any]:
     try:
         content = json.loads(record.read_text(encoding="utf-8"))
         content["input"]["kind"], content["input"]["column"]
+        digest = content["pipeline_sha256"]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{record} must be the JSON that `train` wrote; got {error!r}.") from error
+    if digest != sha256(path.read_bytes()).hexdigest():
+        raise ValueError(
+            f"{record} must have been written with {path.name}; its SHA-256 is that of another file. "
+            "Copy both files again, or train again."
+        )
     return dict(content)
 
 

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -266,6 +267,7 @@ def _write(pipeline: Pipeline, record: dict[str, Any], output: Path) -> None:
     with tempfile.TemporaryDirectory() as folder, ExitStack() as drafts:
         saved = Path(folder) / output.name
         record["types"] = save_pipeline(pipeline, saved)
+        record["pipeline_sha256"] = sha256(saved.read_bytes()).hexdigest()
         # the last draft gets its name first, so the pipeline appears when the others are there
         contents = {
             output: saved.read_bytes(),

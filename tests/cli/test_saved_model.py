@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from hashlib import sha256
 
 import joblib
 import numpy as np
@@ -164,13 +165,27 @@ def test_the_record_lies_beside_the_model(tmp_path):
     path = tmp_path / "model.skops"
     with pytest.raises(FileNotFoundError, match=r"model\.json must lie beside model\.skops"):
         read_record(path)
-    record = {"input": {"kind": "sequences", "column": "s"}}
+    path.write_bytes(b"a pipeline")
+    digest = sha256(b"a pipeline").hexdigest()
+    record = {"input": {"kind": "sequences", "column": "s"}, "pipeline_sha256": digest}
     path.with_suffix(".json").write_text(json.dumps(record), encoding="utf-8")
     assert read_record(path) == record
     for content in ('{"input"', "{}", "[]", '{"input": null}'):
         path.with_suffix(".json").write_text(content, encoding="utf-8")
         with pytest.raises(ValueError, match=r"model\.json must be the JSON that `train` wrote"):
             read_record(path)
+
+
+def test_the_record_of_another_model_is_refused(tmp_path):
+    paths = [tmp_path / name for name in ("first.skops", "second.skops")]
+    for path, pipeline in zip(paths, ("one", "two"), strict=True):
+        path.write_text(pipeline)
+        record = {"input": {"kind": "sequences", "column": "s"}}
+        record["pipeline_sha256"] = sha256(pipeline.encode()).hexdigest()
+        path.with_suffix(".json").write_text(json.dumps(record))
+    paths[0].replace(paths[1])  # as if a stop came between the two files
+    with pytest.raises(ValueError, match=r"second\.json must have been written with second\.skops"):
+        read_record(paths[1])
 
 
 def test_an_interrupted_write_leaves_the_former_file(tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from hashlib import sha256
 
 import numpy as np
 from sklearn.gaussian_process import GaussianProcessRegressor
@@ -58,6 +59,7 @@ def save(pipeline, path, kind="sequences", column="sequence", **record):
             "best": float(GB1.target[MEASURED].max()),
             "digests": [digest(sequence) for sequence in GB1.data[MEASURED]],
         },
+        "pipeline_sha256": sha256(path.read_bytes()).hexdigest(),
         "out_of_fold": {"measured": GB1.target[MEASURED].tolist()},
         **record,
     }
