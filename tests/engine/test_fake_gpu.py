@@ -1,8 +1,8 @@
 """Whole forward passes of the published shapes on a GPU without data, with a full batch of tokens.
 
 What the kernels compute is tested in `test_variable_length_attention.py`. Here torch's own kernels get
-the arguments, and everything else of a pass runs as on a GPU: which device each tensor is on, and how much
-is sent to it.
+the arguments, and everything else of a pass runs as on a GPU: which device each tensor is on, and how
+much is sent to it.
 """
 
 import pytest

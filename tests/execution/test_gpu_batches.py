@@ -1,4 +1,4 @@
-"""The batches and passes planned for a GPU: full, each sequence once, and no more than its kernels accept."""
+"""The batches and passes planned for a GPU: full, and no more than its kernels accept."""
 
 import math
 from collections import deque
