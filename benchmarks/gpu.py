@@ -195,7 +195,8 @@ def attempt(run: Callable[[], Any], name: str, absent: dict[str, str]) -> Any:
         return run()
     except (torch.OutOfMemoryError, MemoryError):
         absent[name] = "out of memory"
-    except (ImportError, ValueError) as error:  # flash attention for another torch; range of float16
+    except (ImportError, RuntimeError, ValueError) as error:
+        # flash attention built for another torch, or numbers outside of float16's range
         absent[name] = str(error)
     torch.cuda.empty_cache()
     return None

@@ -25,7 +25,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--tokens", type=int, default=BATCH_TOKENS["cuda"])
     options = parser.parse_args()
-    sequences = ["A" * LENGTH] * (options.tokens // (LENGTH + 2))
+    sequences = full(options.tokens)
     rows = {}
     published = {(m.family, m.layers, m.width): m for m in (*CATALOG.values(), *ESMC.values())}
     for model in published.values():
@@ -36,6 +36,11 @@ def main() -> None:
             row[f"{dtype}: pass"] = f"{during:,.2f}"
     print(f"GiB, counted, for {options.tokens:,} tokens")
     print(pd.DataFrame.from_dict(rows, orient="index").to_string())
+
+
+def full(tokens: int = BATCH_TOKENS["cuda"]) -> list[str]:
+    """Sequences that fill a batch."""
+    return ["A" * LENGTH] * (tokens // (LENGTH + 2))
 
 
 def counted(published, dtype: str, sequences: list[str]) -> tuple[float, float]:

@@ -153,3 +153,25 @@ def test_memory_counted_for_the_smallest_model(benchmark, dtype):
     assert weights * 2**30 == pytest.approx(7.4e6 * size, rel=0.01)
     # states in float32, and four times as much for the feed-forward network
     assert during * 2**30 >= 3020 * 320 * (4 + 4 * size)
+
+
+NAMES = {
+    "ESM-2 8M": "esm2_t6_8M_UR50D",
+    "ESM-2 150M": "esm2_t30_150M_UR50D",
+    "ESM-2 650M": "esm2_t33_650M_UR50D",
+    "ESM-2 3B": "esm2_t36_3B_UR50D",
+    "ESM-2 15B": "esm2_t48_15B_UR50D",
+    "ESM C 300M": "esmc_300m",
+    "ESM C 600M": "esmc_600m",
+}
+
+
+def test_the_page_has_the_memory_that_is_counted(benchmark):
+    memory = benchmark("gpu_memory")
+    page = (BENCHMARKS.parent / "docs" / "user_guide" / "gpus.md").read_text(encoding="utf-8")
+    lines = [line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("| ESM")]
+    assert [name for name, *_ in lines] == list(NAMES)
+    for name, *cells in lines:
+        model = {**memory.CATALOG, **memory.ESMC}[NAMES[name]]
+        counted = [memory.counted(model, dtype, memory.full()) for dtype in ("float32", "bfloat16")]
+        assert cells == [f"{size:.2f}" for sizes in counted for size in sizes]
