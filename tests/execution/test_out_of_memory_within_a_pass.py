@@ -39,17 +39,18 @@ OUTPUTS = {
 def gpu(monkeypatch):
     """Passes one after the other, as on a GPU, and the tokens of those that ran to their end.
 
-    Call ``limit`` for a device that fails after the second block if a pass has more than so many tokens.
+    Call ``limit`` for a device that fails after the second block if a pass has more than so many tokens,
+    once a number of passes have fitted.
     """
     monkeypatch.setattr(_workers, "batches_at_a_time", lambda *_: 1)
     run_blocks = PackedModel._run_blocks
 
     class Gpu:
-        most, error = 10**9, CUDA
+        most, error, fitted = 10**9, CUDA, 0
         started, done = [], []
 
-        def limit(self, most, error=CUDA):
-            self.most, self.error = most, error
+        def limit(self, most, error=CUDA, fitted=0):
+            self.most, self.error, self.fitted = most, error, fitted
             self.started.clear()
             self.done.clear()
 
@@ -58,7 +59,7 @@ def gpu(monkeypatch):
     def running(model, x, groups, number):
         gpu.started.append((len(x), weakref.ref(x)))
         for layer in run_blocks(model, x, groups, number):
-            if len(x) > gpu.most and layer == 2:
+            if len(x) > gpu.most and layer == 2 and len(gpu.done) >= gpu.fitted:
                 # a new one each time, because an error collects the frames it passes through
                 raise type(gpu.error)(*gpu.error.args)
             yield layer
@@ -98,6 +99,24 @@ def test_outputs_are_complete_and_no_pass_is_run_twice(fresh, checkpoint, gpu, n
     assert_equal_rows(actual, expected)
     assert sum(gpu.done) == tokens
     assert max(gpu.done) <= 60 < max(size for size, _ in gpu.started)
+
+
+@pytest.mark.parametrize("pooling", ["mean", None])
+@pytest.mark.parametrize("fitted", [1, 2, 3])
+def test_windows_from_before_a_failure_are_joined_with_those_after_it(
+    fresh, checkpoint, gpu, fitted, pooling
+):
+    # 29 windows of 22 tokens in passes of 9: when the fourth fails, the windows of the others are kept, and
+    # the whole sequence is joined at layer 1 already
+    sequences = [RESIDUES * 15]
+    parameters = {"layer": [1, 3], "pooling": pooling, **WINDOWS}
+    expected = run(ESMEmbeddingTransformer, checkpoint.path, sequences, parameters)
+    assert gpu.done == [198, 198, 198, 44]
+    gpu.limit(30, fitted=fitted)
+    with pytest.warns(RuntimeWarning, match="Smaller batches"):
+        actual = run(ESMEmbeddingTransformer, fresh, sequences, parameters)
+    assert_equal_rows(actual, expected)
+    assert gpu.done[: fitted + 1] == [198] * fitted + [22]
 
 
 def test_passes_after_a_failure_have_the_bits_of_passes_without_one(fresh, gpu, monkeypatch):
