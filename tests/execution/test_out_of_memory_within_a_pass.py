@@ -106,8 +106,8 @@ def test_outputs_are_complete_and_no_pass_is_run_twice(fresh, checkpoint, gpu, n
 def test_windows_from_before_a_failure_are_joined_with_those_after_it(
     fresh, checkpoint, gpu, fitted, pooling
 ):
-    # 29 windows of 22 tokens in passes of 9: when the fourth fails, the windows of the others are kept, and
-    # the whole sequence is joined at layer 1 already
+    # 29 windows of 22 tokens in passes of 9: when the fourth fails, the windows of the others are kept,
+    # and the whole sequence is joined at layer 1 already
     sequences = [RESIDUES * 15]
     parameters = {"layer": [1, 3], "pooling": pooling, **WINDOWS}
     expected = run(ESMEmbeddingTransformer, checkpoint.path, sequences, parameters)
