@@ -1,8 +1,8 @@
 """The contestants: from a checkpoint and sequences to the means of the last layer, each in its own way.
 
 Each takes the path of a checkpoint of ESM-2 or ESM C and a list of sequences, and gives an array
-``(sequences, width)``. fair-esm reads ESM-2 only. A model is loaded in the first call and kept;
-``forget_models`` drops it.
+``(sequences, width)``. fair-esm reads ESM-2 only. They run on the CPU in float32 unless a `Setting` says
+otherwise. A model is loaded in the first call and kept; ``forget_models`` drops it.
 """
 
 import re
@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -42,15 +42,26 @@ BLOCK = {
 }
 
 
-def ours(path: Path, sequences: list[str]) -> np.ndarray:
-    embed = ESMEmbeddingTransformer(path, cache=None, device="cpu")
+class Setting(NamedTuple):
+    """Where and how a contestant computes; ``attention`` is for transformers only."""
+
+    device: str = "cpu"
+    dtype: str = "float32"
+    attention: str = "sdpa"
+
+
+ON_CPU = Setting()
+
+
+def ours(path: Path, sequences: list[str], setting: Setting = ON_CPU) -> np.ndarray:
+    embed = ESMEmbeddingTransformer(path, cache=None, device=setting.device, dtype=setting.dtype)
     means: np.ndarray = embed.fit_transform(sequences)
     return means
 
 
-def fair_esm_snippet(path: Path, sequences: list[str]) -> np.ndarray:
+def fair_esm_snippet(path: Path, sequences: list[str], setting: Setting = ON_CPU) -> np.ndarray:
     """What is commonly pasted, without the contact maps: batches of 16, in the order of the input."""
-    return fair_esm_means(path, sequences, batches_of_16(sequences))
+    return fair_esm_means(path, sequences, batches_of_16(sequences), setting=setting)
 
 
 def fair_esm_contacts(path: Path, sequences: list[str]) -> np.ndarray:
@@ -63,16 +74,18 @@ def fair_esm_sorted(path: Path, sequences: list[str]) -> np.ndarray:
     return fair_esm_means(path, sequences, sorted_batches(sequences, BUDGET, special_tokens=1))
 
 
-def transformers_sorted(path: Path, sequences: list[str], budget: int = BUDGET) -> np.ndarray:
-    """The model of transformers with sdpa; a tokeniser's time is not held against it."""
-    model = transformers_model(path)
+def transformers_sorted(
+    path: Path, sequences: list[str], budget: int = BUDGET, setting: Setting = ON_CPU
+) -> np.ndarray:
+    """The model of transformers, by default with sdpa; a tokeniser's time is not held against it."""
+    model = transformers_model(path, setting)
     means: dict[int, np.ndarray] = {}
     for batch in sorted_batches(sequences, budget, special_tokens=2):
-        ids = padded_ids([sequences[row] for row in batch])  # (batch, longest)
+        ids = padded_ids([sequences[row] for row in batch]).to(setting.device)  # (batch, longest)
         with torch.inference_mode():
             mask = ids.ne(ALPHABET.padding_idx).long()  # (batch, longest)
             states = model(ids, attention_mask=mask).last_hidden_state  # (batch, longest, width)
-        means.update(residue_means(states, sequences, batch))
+            means.update(residue_means(states, sequences, batch))
     return in_order(means)
 
 
@@ -93,20 +106,27 @@ def contestants_of(shape: str) -> list[str]:
 
 def forget_models() -> None:
     fair_esm.cache_clear()
+    fair_esm_on.cache_clear()
     transformers_model.cache_clear()
 
 
 def fair_esm_means(
-    path: Path, sequences: list[str], batches: Iterable[list[int]], return_contacts: bool = False
+    path: Path,
+    sequences: list[str],
+    batches: Iterable[list[int]],
+    return_contacts: bool = False,
+    setting: Setting = ON_CPU,
 ) -> np.ndarray:
-    model, converter = fair_esm(RandomCheckpoint(path, "esm2"))
+    model, converter = fair_esm_on(path, setting)
     layer = model.num_layers
     means: dict[int, np.ndarray] = {}
     for batch in batches:
         _, _, tokens = converter([("", sequences[row]) for row in batch])  # (batch, longest)
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's own, about masks that fair-esm passes
-            result = model(tokens, repr_layers=[layer], return_contacts=return_contacts)
+            result = model(
+                tokens.to(setting.device), repr_layers=[layer], return_contacts=return_contacts
+            )
         states = result["representations"][layer]  # (batch, longest, width)
         means.update(residue_means(states, sequences, batch))
     return in_order(means)
@@ -136,10 +156,14 @@ def padded_ids(sequences: list[str]) -> Tensor:
 
 def residue_means(states: Tensor, sequences: list[str], batch: list[int]) -> dict[int, np.ndarray]:
     """The means over the residues, by row, without BOS, EOS and padding."""
-    return {
-        row: state[1 : len(sequences[row]) + 1].mean(0).numpy()  # (width,)
-        for row, state in zip(batch, states, strict=True)
-    }
+    means = torch.stack(
+        [
+            state[1 : len(sequences[row]) + 1].float().mean(0)  # (width,)
+            for row, state in zip(batch, states, strict=True)
+        ]
+    )
+    # once for the batch, because a GPU is waited for
+    return dict(zip(batch, means.cpu().numpy(), strict=True))
 
 
 def in_order(means: dict[int, np.ndarray]) -> np.ndarray:
@@ -147,17 +171,28 @@ def in_order(means: dict[int, np.ndarray]) -> np.ndarray:
 
 
 @cache
-def transformers_model(path: Path) -> Any:  # an EsmModel or EsmcModel
+def fair_esm_on(path: Path, setting: Setting) -> tuple[Any, Any]:
+    """fair-esm's model and its converter. It is moved, so forget it before another setting."""
+    model, converter = fair_esm(RandomCheckpoint(path, "esm2"))
+    return model.to(setting.device, getattr(torch, setting.dtype)), converter
+
+
+@cache
+def transformers_model(path: Path, setting: Setting) -> Any:  # an EsmModel or EsmcModel
     """The checkpoint as a model of transformers, which needs no network."""
+    import transformers
+
+    transformers.logging.set_verbosity_error()  # it reports that the head of the checkpoint is not used
+    transformers.logging.disable_progress_bar()
+    dtype, attention = getattr(torch, setting.dtype), setting.attention
     if path.suffix == ".safetensors":
-        from transformers import EsmcModel
-
-        return EsmcModel.from_pretrained(path.parent, attn_implementation="sdpa").eval()
-    from transformers import EsmConfig, EsmModel
-
+        model = transformers.EsmcModel.from_pretrained(
+            path.parent, attn_implementation=attention, dtype=dtype
+        )
+        return model.to(setting.device).eval()
     checkpoint = read_checkpoint(path)
     architecture = checkpoint.architecture
-    config = EsmConfig(
+    config = transformers.EsmConfig(
         vocab_size=len(ALPHABET),
         mask_token_id=ALPHABET.mask_idx,
         pad_token_id=ALPHABET.padding_idx,
@@ -171,9 +206,9 @@ def transformers_model(path: Path) -> Any:  # an EsmModel or EsmcModel
         position_embedding_type="rotary",
         emb_layer_norm_before=False,
         token_dropout=architecture.token_dropout,
-        attn_implementation="sdpa",
+        attn_implementation=attention,
     )
-    model = EsmModel(config, add_pooling_layer=False)
+    model = transformers.EsmModel(config, add_pooling_layer=False)
     weights = {
         transformers_name(name): tensor
         for name, tensor in checkpoint.weights.items()
@@ -184,7 +219,7 @@ def transformers_model(path: Path) -> Any:  # an EsmModel or EsmcModel
     lacking = [name for name in lacking if not name.startswith("contact_head.")]
     if lacking or unknown:
         raise ValueError(f"transformers has other names: without weights {lacking}, left {unknown}")
-    return model.eval()
+    return model.to(setting.device, dtype).eval()
 
 
 def transformers_name(name: str) -> str:

@@ -9,6 +9,8 @@ be quicker; a smaller share of it is what everything else costs.
 import argparse
 import statistics
 import time
+from collections.abc import Callable
+from functools import partial
 from queue import SimpleQueue
 
 import torch
@@ -19,9 +21,13 @@ from torch import Tensor
 
 from sklearn_esm._background import Stop
 from sklearn_esm._engine._tokens import tokenise
+from sklearn_esm._engine._variable_length_attention import find_kernel, starts_of
 from sklearn_esm._execution._pieces import Batch, Item, plan_batches
 from sklearn_esm._execution._request import BATCH_TOKENS
 from sklearn_esm._execution._threads import batches_at_a_time, run_side_by_side
+
+Run = tuple[int, int, int]  # first token, sequences, tokens each
+Runs = list[Run]
 
 
 def main() -> None:
@@ -45,14 +51,18 @@ def main() -> None:
 
 
 class Floor:
-    """Random numbers in the shapes of a model and of the batches planned for sequences."""
+    """Random numbers in the shapes of a model and of the batches planned for sequences.
+
+    Tensors get torch's default dtype, and are on its default device.
+    """
 
     def __init__(self, shape: Shape, sequences: list[str]) -> None:
+        device = torch.get_default_device()
         # each layer has weights of its own, so that caches are as cold as in a model
         self.layers = [Layer(shape) for _ in range(shape.layers)]
-        self.at_a_time = batches_at_a_time("cpu", None)
+        self.at_a_time = batches_at_a_time(device.type, None)
         items = [Item(sequence) for sequence in sequences]
-        self.batches = plan_batches(items, BATCH_TOKENS["cpu"], None, self.at_a_time)
+        self.batches = plan_batches(items, BATCH_TOKENS[device.type], None, self.at_a_time)
         self.runs = {
             batch: tokenise([item.sequence for item in batch.items], shape.architecture).groups
             for batch in self.batches
@@ -76,20 +86,31 @@ class Floor:
     def _run(self, batch: Batch) -> None:
         buffers, runs = self.free.get(), self.runs[batch]
         tokens = tokens_of(runs)
-        heads = [buffers.heads_of(run) for run in runs]
+        attend = self.attention(buffers, runs)
         states = buffers.states[:tokens]  # (tokens, width)
         raised = buffers.raised[:, :tokens]  # (products, tokens, feed-forward width)
         q, k, v, out = buffers.projected[:, :tokens]  # (tokens, width) each
         for layer in self.layers:
             for result, weight in zip((q, k, v), layer.qkv, strict=True):
                 multiply(states, weight, result)
-            for qkv in heads:
-                F.scaled_dot_product_attention(*qkv)  # (sequences, heads, length, head_dim)
+            for call in attend:
+                call()
             multiply(states, layer.out, out)
             for result, weight in zip(raised, layer.up, strict=True):
                 multiply(states, weight, result)
             multiply(raised[0], layer.down, out)
         self.free.put(buffers)
+
+    def attention(self, buffers: "Buffers", runs: Runs) -> list[Callable[[], Tensor]]:
+        """The attention calls of a block: one for a batch on a GPU that has a kernel for it."""
+        qkv = buffers.qkv[:, : tokens_of(runs)].unflatten(2, (buffers.heads, -1))
+        count = sum(count for _, count, _ in runs)
+        kernel = find_kernel(qkv.device, qkv.dtype, qkv.shape[-1], count)
+        if kernel is None:
+            by_run = [buffers.heads_of(run) for run in runs]
+            return [partial(F.scaled_dot_product_attention, *heads) for heads in by_run]
+        starts, longest = starts_of(runs).to(qkv.device), max(length for _, _, length in runs)
+        return [partial(kernel, *qkv, starts, starts, longest, longest)]
 
 
 class Buffers:
@@ -102,7 +123,7 @@ class Buffers:
         self.raised = torch.randn(shape.raised, tokens, shape.feed_forward)
         self.projected = torch.randn(4, tokens, shape.width)
 
-    def heads_of(self, run: tuple[int, int, int]) -> Tensor:
+    def heads_of(self, run: Run) -> Tensor:
         """Queries, keys and values of a run, ``(3, sequences, heads, length, head_dim)``."""
         first, count, length = run
         packed = self.qkv[:, first : first + count * length].reshape(3, count, self.heads, length, -1)
@@ -126,7 +147,7 @@ def random_weight(inputs: int, outputs: int) -> Tensor:
     return torch.randn(outputs, inputs) / inputs**0.5
 
 
-def tokens_of(runs: list[tuple[int, int, int]]) -> int:
+def tokens_of(runs: Runs) -> int:
     return sum(count * length for _, count, length in runs)
 
 

@@ -10,12 +10,12 @@ LONGEST = 1022  # what every ESM model takes
 RESIDUES = np.array(list("ACDEFGHIKLMNPQRSTVWY"))
 
 
-def natural_proteins(count: int) -> tuple[list[str], str]:
-    """Proteins of natural lengths, at most 1,022 residues long, and where they are from."""
+def natural_proteins(count: int, longest: int = LONGEST) -> tuple[list[str], str]:
+    """Proteins of natural lengths, at most ``longest`` residues, and where they are from."""
     file = DATA / "proteome_bench.fasta"
     if not file.exists():
         return log_normal_proteins(count), "log-normal lengths"
-    proteins = [protein for protein in read_fasta(file) if len(protein) <= LONGEST]
+    proteins = [protein for protein in read_fasta(file) if len(protein) <= longest]
     if count > len(proteins):
         raise ValueError(f"{file.name} has {len(proteins)} proteins to run on, not {count}.")
     return proteins[:count], file.name
@@ -44,7 +44,8 @@ def titin_half() -> str:
 
 
 def read_fasta(file: Path) -> list[str]:
-    return [str(record.seq) for record in SeqIO.parse(file, "fasta")]
+    with file.open() as lines:
+        return [str(record.seq) for record in SeqIO.parse(lines, "fasta")]
 
 
 def random_protein(rng: np.random.Generator, length: int) -> str:

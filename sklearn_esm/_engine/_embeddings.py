@@ -62,7 +62,7 @@ class Embedding:
             if tokens.masked is not None:
                 x /= 1 - tokens.masked.to(self._device)
         if self._positions:
-            x += self._positions(tokens.positions).to(self._device)
+            x += self._positions(tokens.positions.to(self._device))
         return self._norm(x) if self._norm else x
 
 
@@ -70,7 +70,8 @@ class LearnedPositions:
     """The table of positions of ESM-1b and ESM-1v."""
 
     def __init__(self, weights: Weights) -> None:
-        self._table = weights.tensors["embed_positions.weight"].float()  # (positions, width)
+        table = weights.tensors["embed_positions.weight"]
+        self._table = table.to(weights.device, torch.float32)  # (positions, width)
 
     def __call__(self, positions: Tensor) -> Tensor:
         return self._table[positions + _FIRST_POSITION]  # (tokens, width)
@@ -79,13 +80,15 @@ class LearnedPositions:
 class SinusoidalPositions:
     """The sines and cosines of ESM-1, with fair-esm's spacing of the frequencies."""
 
-    def __init__(self, width: int) -> None:
-        self._half = width // 2
+    def __init__(self, width: int, device: torch.device) -> None:
+        half = width // 2
+        # on the CPU for every device, because a rate that differs in its last bit moves late positions
+        steps = torch.arange(half, dtype=torch.float32, device="cpu")  # (width / 2,)
+        # half - 1 intervals
+        rates = torch.exp(steps * -(math.log(10000) / (half - 1)))  # (width / 2,)
+        self._rates = rates.to(device)
 
     def __call__(self, positions: Tensor) -> Tensor:
         rows = positions + _FIRST_POSITION  # (tokens,)
-        steps = torch.arange(self._half, dtype=torch.float32, device=rows.device)  # (width / 2,)
-        # half - 1 intervals
-        rates = torch.exp(steps * -(math.log(10000) / (self._half - 1)))  # (width / 2,)
-        angles = rows[:, None].float() * rates  # (tokens, width / 2)
+        angles = rows[:, None].float() * self._rates  # (tokens, width / 2)
         return torch.cat((angles.sin(), angles.cos()), dim=1)  # (tokens, width)

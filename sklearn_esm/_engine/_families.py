@@ -83,7 +83,7 @@ class Esm1(Esm2):
             scale=math.sqrt(architecture.width),
             zero=mask_token(architecture) if dropout else None,
             dropout=dropout,
-            positions=SinusoidalPositions(architecture.width),
+            positions=SinusoidalPositions(architecture.width, weights.device),
         )
 
     def frequencies(self, weights: Weights, architecture: Architecture) -> None:

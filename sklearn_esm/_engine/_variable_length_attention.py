@@ -38,9 +38,11 @@ def find_kernel(
         return None
     head = torch.empty((1, 1, 1, head_dim), dtype=dtype, device=device)
     unmasked = SDPAParams(head, head, head, None, 0.0, False, False)
-    if can_use_flash_attention(unmasked):
-        return flash
-    return memory_efficient if can_use_efficient_attention(unmasked) else None
+    # both functions look at torch's current GPU, which may be of another generation than cuda:1
+    with torch.cuda.device_of(head):
+        if can_use_flash_attention(unmasked):
+            return flash
+        return memory_efficient if can_use_efficient_attention(unmasked) else None
 
 
 def flash(

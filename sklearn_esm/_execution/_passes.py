@@ -41,7 +41,9 @@ def run_in_passes(
         try:
             results += run(taken)
             continue
-        except torch.OutOfMemoryError as error:
+        except RuntimeError as error:
+            if not _is_out_of_memory(error):
+                raise
             if len(taken) == 1:
                 sequence = taken[0].item.sequence
                 raise MemoryError(
@@ -51,6 +53,8 @@ def run_in_passes(
                 ) from error
         # outside of the handler, because the error holds on to the tensors of the pass
         torch.cuda.empty_cache()
+        if model.device.type == "mps":
+            torch.mps.empty_cache()
         half = tokens_of(taken) // 2
         if model not in _tokens_that_fit:
             warnings.warn(
@@ -62,3 +66,10 @@ def run_in_passes(
         _tokens_that_fit[model] = half
         waiting.extendleft(reversed(taken))
     return results
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    import torch
+
+    # torch has a class for CUDA's errors only
+    return isinstance(error, torch.OutOfMemoryError) or "MPS backend out of memory" in str(error)

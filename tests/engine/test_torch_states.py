@@ -171,6 +171,19 @@ def test_state_is_set_within_a_pass_and_left_at_each_block_of_states(
         assert found["attention"] == [True, True, True, True]
 
 
+def test_tf32_of_gpus_is_off_within_a_pass_and_on_again_after_it():
+    products = torch.backends.cuda.matmul
+    former = torch.get_float32_matmul_precision(), products.fp32_precision
+    products.allow_tf32 = True
+    try:
+        with isolation():
+            assert (products.fp32_precision, products.allow_tf32) == ("ieee", False)
+        assert (products.fp32_precision, products.allow_tf32) == ("tf32", True)
+    finally:
+        torch.set_float32_matmul_precision(former[0])
+        products.fp32_precision = former[1]
+
+
 @pytest.mark.usefixtures("medium")
 def test_what_is_set_for_all_threads_is_put_back_by_the_last_one():
     settings = _isolation._settings

@@ -4,6 +4,8 @@ Neither kernel runs on a processor. What they compute is written out here, with 
 arguments, and takes their place; that torch takes the arguments is tested on tensors without data.
 """
 
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 import torch
@@ -160,6 +162,22 @@ def test_a_gpu_takes_the_best_kernel_it_has(gpu):
     assert find_kernel(*arguments) is varlen.memory_efficient
     gpu.remove("efficient")
     assert find_kernel(*arguments) is None
+
+
+def test_the_kernels_of_the_models_own_gpu_count(gpu, monkeypatch):
+    # torch answers for its current GPU, and the model may be on another one
+    current = ["old"]
+
+    @contextmanager
+    def device_of(tensor):
+        current.append("new")
+        yield
+        current.pop()
+
+    monkeypatch.setattr(torch.cuda, "device_of", device_of)
+    monkeypatch.setattr(varlen, "can_use_flash_attention", lambda _: current[-1] == "new")
+    assert find_kernel(torch.device("cuda:1"), torch.bfloat16, 64, 100) is varlen.flash
+    assert current == ["old"]
 
 
 @pytest.mark.parametrize(("head_dim", "sequences"), [(20, 100), (64, 65_536)])
