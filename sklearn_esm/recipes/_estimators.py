@@ -26,6 +26,7 @@ CLASSIFIERS = ("logistic", "svm", "random-forest", "gradient-boosting")
 ESTIMATORS = tuple(dict.fromkeys((*REGRESSORS, *CLASSIFIERS)))
 TASKS = ("regression", "classification")
 
+_TREES = 200
 # of scaled features, of which an embedding has hundreds: a weaker penalty fits the noise
 _GRIDS: dict[str, dict[str, list[Any]]] = {
     "ridge": {"alpha": [1.0, 10.0, 100.0, 1000.0, 10000.0]},
@@ -78,7 +79,7 @@ def _classifier(name: str, random_state: Any) -> BaseEstimator:
     if name == "svm":
         return SVC(random_state=random_state)
     if name == "random-forest":
-        return RandomForestClassifier(200, random_state=random_state)
+        return RandomForestClassifier(_TREES, random_state=random_state)
     return HistGradientBoostingClassifier(random_state=random_state)
 
 
@@ -86,7 +87,7 @@ def _regressor(name: str, random_state: Any) -> BaseEstimator:
     if name == "ridge":
         return Ridge(random_state=random_state)
     if name == "random-forest":
-        return RandomForestRegressor(200, random_state=random_state)
+        return RandomForestRegressor(_TREES, random_state=random_state)
     if name == "gaussian-process":
         return GaussianProcessRegressor(_kernel(), normalize_y=True, random_state=random_state)
     return HistGradientBoostingRegressor(random_state=random_state)

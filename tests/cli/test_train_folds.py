@@ -16,6 +16,7 @@ from sklearn_esm.cli import _folds, _training  # noqa: E402
 from sklearn_esm.cli._saved_model import load_pipeline  # noqa: E402
 from sklearn_esm.datasets import load_gb1  # noqa: E402
 from sklearn_esm.model_selection import position_groups  # noqa: E402
+from sklearn_esm.recipes import _estimators  # noqa: E402
 
 GB1 = load_gb1()
 MUTATIONS = [*GB1.mutations[::11], "WT", "Q2A:T55G"]
@@ -205,7 +206,8 @@ def test_likelihoods_and_embeddings_side_by_side(csv, model, runs):
         ("gradient-boosting", "classification"),
     ],
 )
-def test_every_estimator_trains_and_is_saved(csv, model, estimator, kind):
+def test_every_estimator_trains_and_is_saved(csv, model, estimator, kind, monkeypatch):
+    monkeypatch.setattr(_estimators, "_TREES", 10)
     targets = NUMBERS if kind == "regression" else [0, 1] * 20
     options = ("--estimator", estimator)
     result, record = train(table(csv, targets=targets), model, "y", *FAST, *options)
