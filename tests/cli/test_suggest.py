@@ -30,7 +30,7 @@ from sklearn_esm.variants import MutationsToSequences, apply_mutations, single_s
 
 pytestmark = pytest.mark.no_cover
 COMMAND = [sys.executable, "-W", "error", "-m", "sklearn_esm.cli"]
-ALL = np.arange(0, len(GB1.target), 4)
+ALL = np.arange(0, len(GB1.target), 8)
 REST = np.setdiff1d(ALL, MEASURED)
 STRATEGIES = ["greedy", "upper-confidence-bound", "expected-improvement", "thompson"]
 SHORT = "MKTAYI"
@@ -49,7 +49,7 @@ def variants(process, tmp_path):
 
 @pytest.fixture
 def pool(tmp_path):
-    """A quarter of all variants, some of those measured in training among them."""
+    """An eighth of all variants, some of those measured in training among them."""
     path = tmp_path / "pool.csv"
     frame = pandas.DataFrame({"mutant": GB1.mutations[ALL], "well": ALL})
     frame.to_csv(path, index=False)

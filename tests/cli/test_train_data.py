@@ -29,6 +29,12 @@ def model(tmp_path):
     return tmp_path / "model.skops"
 
 
+@pytest.fixture(autouse=True)
+def no_figures(monkeypatch):
+    # half a second for each run, and test_report.py tests them
+    monkeypatch.setattr("sklearn_esm.cli._report.html_report", lambda record: "")
+
+
 # which task
 
 

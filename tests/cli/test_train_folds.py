@@ -34,6 +34,12 @@ def model(tmp_path):
     return tmp_path / "model.skops"
 
 
+@pytest.fixture(autouse=True)
+def no_figures(monkeypatch):
+    # half a second for each run, and test_report.py tests them
+    monkeypatch.setattr("sklearn_esm.cli._report.html_report", lambda record: "")
+
+
 def gb1_table(path):
     rows = zip(MUTATIONS, EFFECTS, strict=True)
     path.write_text("mutation,y\n" + "".join(f"{mutation},{effect}\n" for mutation, effect in rows))
