@@ -8,7 +8,8 @@ STAMP := $(VENV)/.installed
 CONSTRAINTS := constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test pytest test-oldest bench docs dist lint format network-test soak clean
+COVERAGE :=
+.PHONY: help env demo test pytest coverage test-oldest bench docs dist lint format network-test soak clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 18
@@ -33,8 +34,11 @@ lint: $(STAMP)  ## Check format, lint and types
 test: lint pytest  ## Check everything: format, lint, types, doctests and tests
 
 # Two at a time, with a thread of torch each: more threads than cores wait for one another.
-pytest: $(STAMP)  ## Run doctests and tests alone, and report their coverage
-	@OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist worksteal --doctest-modules --cov --cov-report=term sklearn_esm tests
+pytest: $(STAMP)  ## Run doctests and tests alone
+	@OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist worksteal --doctest-modules $(COVERAGE) sklearn_esm tests
+
+coverage: COVERAGE := --cov --cov-report=term
+coverage: pytest  ## Run doctests and tests, and report their coverage (a quarter slower)
 
 # an environment of its own, outside what `make env` refreshes
 OLDEST := .venv-oldest
