@@ -1,4 +1,4 @@
-"""Meta's ESM protein language models as ordinary scikit-learn transformers."""
+"""ESM protein language models as scikit-learn transformers."""
 
 from importlib.metadata import version
 

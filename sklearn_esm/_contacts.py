@@ -19,7 +19,7 @@ from sklearn_esm._parameters import check_choice
 
 
 class ESMContactTransformer(SequenceTransformer):
-    r"""Predict which residues are in contact in the folded protein, with one of Meta's ESM models.
+    r"""Predict which residues are in contact in the folded protein, with an ESM model.
 
     The values equal those of fair-esm with ``return_contacts=True``: probabilities that the C-beta
     atoms of two residues are less than 8 angstrom apart, from a logistic regression over the

@@ -22,7 +22,7 @@ from sklearn_esm._pooling import Pooling, pooled_names, pooled_width
 
 
 class ESMEmbeddingTransformer(SequenceTransformer):
-    """Embed protein sequences with one of Meta's ESM language models.
+    """Embed protein sequences with an ESM protein language model.
 
     Each sequence becomes one row: the hidden states of its residues at the chosen layers, pooled.
     The values equal those of fair-esm. They are computed without padding, once per distinct sequence.

@@ -19,7 +19,7 @@ _AGGREGATES: dict[str, Callable[..., np.ndarray]] = {"mean": np.mean, "min": np.
 
 
 class ESMLikelihoodTransformer(SequenceTransformer):
-    """Score sequences by the likelihood that one of Meta's ESM models gives their residues.
+    """Score sequences by the likelihood that an ESM model gives their residues.
 
     There is one column per method. Methods without a reference score any sequence. Methods with a
     reference score variants of it, and predict the effects of mutations without measurements.
