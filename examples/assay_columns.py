@@ -2,9 +2,9 @@
 What do columns from a structure add to an embedding?
 =====================================================
 
-A table often has more columns than the sequence. Here they come from two crystal structures: how buried
-a position of protein G's domain B1 is, and how far it is from the antibody that the domain binds. A
-``ColumnTransformer`` puts them beside the embedding, and the prediction is the measured effect of a
+A table often has more columns than the sequence. Here they come from two crystal structures of protein
+G's domain B1: how buried a position is, and how far it is from the antibody that the domain binds. A
+``ColumnTransformer`` puts them beside the embedding. The prediction is the measured effect of a
 substitution at a position that was not in the training data.
 """
 

@@ -24,8 +24,8 @@ sequences, y = load_peptides(return_X_y=True)
 embeddings = ESMEmbeddingTransformer(MODEL).fit_transform(sequences)
 
 # %%
-# Two peptides are relatives if their best local alignment covers at least 80 % of both and the identity
-# of its columns is at least the threshold. Relatives of relatives are in the same group.
+# Two peptides are relatives if their best local alignment covers at least 80 % of both and its identity
+# is at least the threshold. Relatives of relatives are in the same group.
 # ``identity_groups`` requires pyopal: ``pip install "sklearn-esm[groups]"``.
 
 from sklearn_esm.model_selection import identity_groups

@@ -1,9 +1,9 @@
 """
-Does a residue's vector tell its secondary structure?
-=====================================================
+Does a residue's vector predict its secondary structure?
+========================================================
 
 With ``pooling=None`` the transformer returns one vector for each residue. This example predicts helix,
-strand or other for residues of new proteins, and compares the vectors with two baselines: the amino acid
+strand or other for residues of new proteins. It compares the vectors with two baselines: the amino acid
 alone, and the amino acids of a window around it.
 """
 
@@ -122,7 +122,7 @@ for one, other in [
 
 # %%
 # Layer 0 is the amino acid and no more. The vectors of later layers include context, and the last layer
-# is 13 points better than layer 0. A window of amino acids does the same without a model: between it and
+# is 13 points better than layer 0. A window of amino acids does the same without a model. Between it and
 # the last layer no difference is shown, because the interval includes zero. The same holds for what the
 # last layer adds to the window. The window does add two points to the last layer. So this small model is
 # no better than a window for this task. Compare a published model with a window, too.

@@ -2,9 +2,9 @@
 Which mutations does a protein tolerate?
 ========================================
 
-This page predicts the effects of 1,045 substitutions in protein G's domain B1 without any measurement
-(zero-shot), and with ridge regression on three sets of features. Regressions are scored in five random
-folds, and in five folds in which each test position is new.
+This page predicts the effects of 1,045 substitutions in protein G's domain B1. It does so without any
+measurement (zero-shot), and with ridge regression on three sets of features. Regressions are scored in
+five random folds, and in five folds in which each test position is new.
 """
 
 # %%

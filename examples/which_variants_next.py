@@ -3,7 +3,7 @@ Which variants should be measured next?
 =======================================
 
 This simulation measures 16 variants of protein G's domain B1 in each of eight rounds, out of 1,045
-whose effects are known, and repeats this from 20 random starts. Three ways to choose the next 16 are
+whose effects are known. It is repeated from 20 random starts. Three ways to choose the next 16 are
 compared. A Gaussian process on embeddings predicts a mean and a standard deviation for each variant.
 Expected improvement uses both, the greedy choice uses the mean alone, and the random choice uses
 neither.
