@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sklearn_esm import read_fasta
 from sklearn_esm._base import SequenceTransformer
 from sklearn_esm._sequences import SequenceError, shorten
+from sklearn_esm.cli._reference import mutated_sequences
 from sklearn_esm.cli._table_files import column
-from sklearn_esm.variants import MutationsToSequences, apply_mutations
+from sklearn_esm.variants import MutationsToSequences
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,7 +48,7 @@ class Column:
         if self.reference is None or not values:
             return values
         with rows_of(frame, source):
-            return apply_mutations(self.reference, values, self.first_position)
+            return mutated_sequences(self.reference, values, self.first_position)
 
 
 def chosen_column(
@@ -86,13 +86,7 @@ def reference_of(
     first = trained.get("first_position", 1) if first_position is None else first_position
     if reference is None:
         return trained.get("reference"), first
-    path = Path(reference).expanduser()
-    if not path.suffix and not path.exists():
-        return reference.strip().upper(), first
-    sequences = read_fasta(path).sequences
-    if len(sequences) != 1:
-        raise ValueError(f"--reference must be a FASTA file of one record; got {len(sequences)}.")
-    return sequences[0].upper(), first
+    return reference, first
 
 
 @contextmanager

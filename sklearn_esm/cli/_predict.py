@@ -20,6 +20,7 @@ from sklearn_esm.cli._candidates import (
     without_mutations,
 )
 from sklearn_esm.cli._errors import explained, say, usage
+from sklearn_esm.cli._reference import read_reference
 from sklearn_esm.cli._saved_model import check_model_path, load_pipeline, read_record
 from sklearn_esm.cli._shared_options import (
     RUN,
@@ -129,6 +130,7 @@ def predict(
         check_command(model_file, output, source)
         check_exclusive({"--verbose": verbose, "--quiet": quiet})
         check_exclusive({"--sequence": sequence, "--mutations": mutations})
+        reference = None if reference is None else read_reference(reference)
     with explained():
         chosen, pipeline = prepared(
             model_file,

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sklearn_esm import ESMLikelihoodTransformer, read_fasta
+from sklearn_esm import ESMLikelihoodTransformer
 from sklearn_esm._sequences import SequenceError, is_missing
+from sklearn_esm.cli._reference import mutated_sequences
 from sklearn_esm.cli._table_files import column, iterate_table, table_writer
-from sklearn_esm.variants import apply_mutations
-from sklearn_esm.variants._reference import checked_reference
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,12 +50,7 @@ class RowReader:
             return self._texts(frame, self._sequence, "--sequence")
         names = self._texts(frame, self._mutations, "--mutations")
         with rows_named(self.source, frame):
-            if None in names:
-                raise SequenceError(
-                    names.index(None),
-                    "has no mutations. Write 'WT' for the reference, or remove the row.",
-                )
-            return list(apply_mutations(self._reference, names, self._first_position)) if names else []
+            return list(mutated_sequences(self._reference or "", names, self._first_position))
 
     def _texts(self, frame: pd.DataFrame, name: str, option: str) -> list[str | None]:
         values = column(frame, name, option, named(self.source)).tolist()
@@ -129,19 +121,3 @@ def score_table(
             write(frame.assign(**dict(zip(names, scores.T, strict=True))))
             written += len(frame)
     return written
-
-
-def reference_of(text: str, first_position: int) -> str:
-    """Return the reference of an option: the only record of a FASTA file, or the sequence itself."""
-    if os.path.isfile(os.path.expanduser(text)):
-        records = read_fasta(os.path.expanduser(text))
-        if len(records.sequences) != 1:
-            raise ValueError(
-                f"--reference must be a file of one record; got {len(records.sequences):,} in {text}."
-            )
-        return checked_reference(records.sequences[0], first_position)
-    if Path(text).suffix or os.sep in text:
-        raise ValueError(
-            f"--reference must be a sequence or a FASTA file; got {text}, which is no file."
-        )
-    return checked_reference(text, first_position)

@@ -23,6 +23,7 @@ from sklearn_esm.cli._predict import (
     check_exclusive,
     prepared,
 )
+from sklearn_esm.cli._reference import read_reference
 from sklearn_esm.cli._shared_options import (
     BatchTokensOption,
     CacheOption,
@@ -76,6 +77,7 @@ def suggest(
         float,
         typer.Option(
             metavar="FLOAT",
+            min=0,
             help="Standard deviations in the upper confidence bound; higher explores more.",
             rich_help_panel=CHOICE,
         ),
@@ -101,7 +103,9 @@ def suggest(
     ] = None,
     seed: Annotated[
         int,
-        typer.Option(metavar="INT", help="Seed of thompson and --diverse.", rich_help_panel=CHOICE),
+        typer.Option(
+            metavar="INT", min=0, help="Seed of thompson and --diverse.", rich_help_panel=CHOICE
+        ),
     ] = 0,
     sequence: SequenceOption = None,
     mutations: MutationsOption = None,
@@ -130,6 +134,9 @@ def suggest(
         check_command(model_file, output, pool, measured)
         if (pool is None) == (scan is None):
             raise ValueError("Pass either the file of a pool or --scan.")
+        if pool == measured == "-":
+            raise ValueError("POOL and --measured must not both be standard input. Pass a file for one.")
+        reference = None if reference is None else read_reference(reference)
     with explained():
         record, column, pipeline = prepared(
             model_file,

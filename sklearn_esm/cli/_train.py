@@ -12,6 +12,7 @@ import typer
 from sklearn_esm import ESMEmbeddingTransformer
 from sklearn_esm.cli._errors import explained, usage
 from sklearn_esm.cli._options import parse_layers
+from sklearn_esm.cli._reference import read_reference
 from sklearn_esm.cli._shared_options import (
     BatchTokensOption,
     CacheOption,
@@ -25,7 +26,7 @@ from sklearn_esm.cli._shared_options import (
     VerboseOption,
 )
 from sklearn_esm.cli._training import Plan, train_model
-from sklearn_esm.cli._training_data import Duplicates, Source, read_reference
+from sklearn_esm.cli._training_data import Duplicates, Source
 from sklearn_esm.recipes import make_property_search
 
 _DATA, _MODEL, _SCORES = "What the table holds", "What is trained", "How it is scored"

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
-from sklearn_esm._fasta import read_fasta
 from sklearn_esm._sequences import SequenceError, clean_sequences, is_missing
 from sklearn_esm.cli._table_files import column, is_absent, read_table
 from sklearn_esm.cli._targets import Target, target_of
@@ -178,7 +175,10 @@ def read_training_data(source: Source, task: str | None, note: Callable[[str], N
     if group is not None:
         groups = group.to_numpy(dtype=object)[rows]
         for row in np.flatnonzero(is_absent(group).to_numpy()[rows])[:1]:
-            raise ValueError(f"{row_label(source.path, rows[row])} has no group in {source.group!r}.")
+            raise ValueError(
+                f"{row_label(source.path, rows[row])} has no group in {source.group!r}. Write one, or "
+                "remove the row."
+            )
         groups = np.array([str(value).strip() for value in groups], dtype=object)
 
     def where(row: int) -> str:
@@ -187,19 +187,6 @@ def read_training_data(source: Source, task: str | None, note: Callable[[str], N
     target = target_of(targets.to_numpy(dtype=object)[rows].tolist(), task, where)
     id_column = "id" if "id" in frame.columns else None
     return TrainingData(source, rows, X, target, groups, id_column, len(frame))
-
-
-def read_reference(text: str) -> str:
-    """Return the reference of an option: a sequence, or the path of a FASTA file of one record."""
-    if not Path(text).suffix and not os.path.isfile(text):  # a sequence can be too long for Path.is_file
-        return text
-    try:
-        sequences = read_fasta(text).sequences
-    except OSError as error:
-        raise ValueError(f"--reference {text} cannot be read: {error.strerror}.") from error
-    if len(sequences) != 1:
-        raise ValueError(f"--reference must be a file of one sequence; {text} has {len(sequences)}.")
-    return sequences[0]
 
 
 def row_label(path: str, row: int) -> str:

@@ -94,7 +94,11 @@ def test_damaged_tables_are_refused(tmp_path, name, content, message):
     ("name", "content", "message"),
     [
         ("a.csv", "id;y\r\na;3,7\r\n", "must have commas between its columns; got semicolons. Save it"),
-        ("a.csv", "id\ty\na\t3.7\n", "must have commas between its columns; got tabs. Pass it as a .tsv"),
+        (
+            "a.csv",
+            "id\ty\na\t3.7\n",
+            "must have commas between its columns; got tabs. Pass it as a .tsv",
+        ),
         ("a.tsv", "id,y\na,3.7\n", "must have tabs between its columns; got commas. Pass it as a .csv"),
     ],
 )
@@ -133,10 +137,10 @@ def test_nothing_is_left_after_an_error(tmp_path):
 
 
 def test_an_input_that_is_missing_is_not_the_output(tmp_path):
-    with pytest.raises(OSError) as failure, table_writer(str(tmp_path / "out.csv")) as write:
-        for frame in iterate_table(str(tmp_path / "absent.csv")):
-            write(frame)
-    assert failure.value.filename == str(tmp_path / "absent.csv")
+    absent = str(tmp_path / "absent.csv")
+    with pytest.raises(FileNotFoundError) as failure, table_writer(str(tmp_path / "out.csv")):
+        read_table(absent)
+    assert failure.value.filename == absent
     assert list(tmp_path.iterdir()) == []
 
 
