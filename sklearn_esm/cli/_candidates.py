@@ -83,9 +83,9 @@ def reference_of(
 ) -> tuple[str | None, int]:
     """Return the reference and its first position: those of options, or those of the training."""
     trained = record["input"]
-    first = trained.get("first_position", 1) if first_position is None else first_position
+    first = trained["first_position"] if first_position is None else first_position
     if reference is None:
-        return trained.get("reference"), first
+        return trained["reference"], first
     return reference, first
 
 

@@ -36,10 +36,9 @@ def digest(sequence: Any) -> str:
 
 
 def measured_targets(record: dict[str, Any]) -> list[float]:
-    """Return the targets of the training that the record has."""
-    best = record.get("measured", {}).get("best")
-    known = [*(record.get("out_of_fold") or {}).get("measured", []), best]
-    return [float(value) for value in known if isinstance(value, (int, float))]
+    """Return the highest and the lowest target of the training; nothing for classes."""
+    known = [record["measured"]["highest"], record["measured"]["lowest"]]
+    return [float(value) for value in known if value is not None]
 
 
 def read_measured(source: str, chosen: Column, target: str) -> tuple[set[str], list[float]]:

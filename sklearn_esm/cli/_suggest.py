@@ -151,7 +151,7 @@ def suggest(
             verbose=not quiet and (verbose or sys.stderr.isatty()),
         )
         check_suggests(pipeline, strategy)
-        excluded = set(record.get("measured", {}).get("digests", []))
+        excluded = set(record["measured"]["digests"])
         targets = measured_targets(record)
         if measured is not None:
             digests, more = read_measured(measured, column, record["input"]["target"])

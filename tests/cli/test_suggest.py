@@ -77,8 +77,11 @@ def short(tmp_path):
             "reference": SHORT,
             "first_position": 1,
         },
-        measured={"best": 1.2, "digests": [digest(text) for text in apply_mutations(SHORT, names)]},
-        out_of_fold={"measured": [0.0, 1.2, -2.0, 0.1, 0.3]},
+        measured={
+            "highest": 1.2,
+            "lowest": -2.0,
+            "digests": [digest(text) for text in apply_mutations(SHORT, names)],
+        },
     )
     return path, model
 
