@@ -249,6 +249,12 @@ def test_options_that_do_not_suit_the_table(csv, model, options, message):
     fails(run("train", csv, "-o", model, "--target", "y", *FAST, *options), message)
 
 
+@pytest.mark.parametrize("layers", ["99", "0,99", "1,1"])
+def test_layers_that_the_model_lacks_name_the_option(csv, model, layers):
+    options = ("--model", "esm2_t6_1M_bundled", "--folds", "3", "--layers", layers)
+    fails(run("train", table(csv), "-o", model, "--target", "y", *options), "Error: --layers must ")
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -257,17 +263,21 @@ def test_options_that_do_not_suit_the_table(csv, model, options, message):
         (("--estimator", "ridge", "--task", "classification"), "for classification; got 'ridge'"),
         (("--layers", "3,x"), "Invalid value: --layers must be one layer such as 6"),
         (("--poolings", "median"), "--poolings must be 'mean'"),
+        (("--mutations", "m", "--sequence", "s"), "Pass --sequence or --mutations, not both."),
         (("--mutations", "m"), "--mutations must have --reference"),
         (("--reference", "nowhere.fasta"), "nowhere.fasta cannot be read"),
         (("--mutations", "m", "--reference", "MK?T"), "has '?' at position 3, which is not in ESM's"),
         (("--identity", "30"), "--identity must be above 0 and at most 1; got 30"),
         (("--device", "gpu"), "--device must be"),
         (("-o", "model.pkl"), "must end in .skops or .joblib"),
+        (("-o", "folder.skops"), "-o must be a file that can be written"),
         (("-o", "nowhere/model.skops"), "The folder of -o must exist"),
         (("--quiet", "--verbose"), "Pass --verbose or --quiet, not both."),
     ],
 )
-def test_invalid_options_are_wrong_usage(csv, model, options, message):
+def test_invalid_options_are_wrong_usage(csv, model, options, message, monkeypatch):
+    monkeypatch.chdir(csv.parent)
+    (csv.parent / "folder.skops").mkdir()
     result = run("train", table(csv), "-o", model, "--target", "y", *options)
     fails(result, message, code=2)
 
