@@ -103,11 +103,6 @@ def rows_of(frame: pd.DataFrame, source: str) -> Iterator[None]:
         raise ValueError(f"{source}: row {number}{label} {problem}") from error
 
 
-def name_of(source: str) -> str:
-    """Return the name of a file in messages."""
-    return "Standard input" if source == "-" else source
-
-
 def check_new_columns(frame: pd.DataFrame, names: Iterable[str], source: str) -> None:
     """Raise ValueError if a table already has a column of the output."""
     for name in names:

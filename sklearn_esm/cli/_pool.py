@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sklearn_esm._optional_dependencies import import_extra
-from sklearn_esm.cli._candidates import Column, name_of
-from sklearn_esm.cli._table_files import BLOCK, is_absent, iterate_table
+from sklearn_esm.cli._candidates import Column
+from sklearn_esm.cli._table_files import BLOCK, is_absent, iterate_table, name_of
 from sklearn_esm.variants import apply_mutations, single_substitutions
 
 if TYPE_CHECKING:

@@ -14,7 +14,6 @@ from sklearn_esm.cli._candidates import (
     Column,
     check_new_columns,
     chosen_column,
-    name_of,
     rows_of,
     set_run,
     without_mutations,
@@ -30,7 +29,7 @@ from sklearn_esm.cli._shared_options import (
     QuietOption,
     VerboseOption,
 )
-from sklearn_esm.cli._table_files import check_table_output, iterate_table, table_writer
+from sklearn_esm.cli._table_files import check_table_output, iterate_table, name_of, table_writer
 from sklearn_esm.recipes._suggest import features_of, last_step, returns_std
 
 if TYPE_CHECKING:

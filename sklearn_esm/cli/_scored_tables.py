@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sklearn_esm import ESMLikelihoodTransformer
 from sklearn_esm._sequences import SequenceError, is_missing
 from sklearn_esm.cli._reference import mutated_sequences
-from sklearn_esm.cli._table_files import column, iterate_table, table_writer
+from sklearn_esm.cli._table_files import column, iterate_table, name_of, table_writer
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,17 +53,12 @@ class RowReader:
             return list(mutated_sequences(self._reference or "", names, self._first_position))
 
     def _texts(self, frame: pd.DataFrame, name: str, option: str) -> list[str | None]:
-        values = column(frame, name, option, named(self.source)).tolist()
+        values = column(frame, name, option, name_of(self.source)).tolist()
         with rows_named(self.source, frame):
             for row, value in enumerate(values):
                 if not isinstance(value, str) and not is_missing(value):
                     raise SequenceError(row, f"must have a text in {name!r}; got {value!r}.")
         return [value if isinstance(value, str) else None for value in values]
-
-
-def named(source: str) -> str:
-    """Return the name of an input in messages."""
-    return "Standard input" if source == "-" else source
 
 
 @contextmanager
@@ -75,7 +70,7 @@ def rows_named(source: str, frame: pd.DataFrame) -> Iterator[None]:
         # only a block of rows was compared
         problem = error.problem.replace("which fits all rows", "which fits the rows around it")
         number = int(frame.index[0]) + error.row + 1
-        raise ValueError(f"{named(source)}: data row {number:,} {problem}") from error
+        raise ValueError(f"{name_of(source)}: data row {number:,} {problem}") from error
 
 
 def score_table(
@@ -110,7 +105,8 @@ def score_table(
             for name in names:
                 if name in frame.columns:
                     raise ValueError(
-                        f"{named(rows.source)} must not have a column {name!r}, because the scores get "
+                        f"{name_of(rows.source)} must not have a column {name!r}, because the "
+                        "scores get "
                         "this name. Rename or remove it."
                     )
             sequences = rows.sequences_of(frame)

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from sklearn_esm.cli._candidates import Column, name_of, reference_of
+from sklearn_esm.cli._candidates import Column, reference_of
 from sklearn_esm.cli._errors import explained, say, usage
 from sklearn_esm.cli._pool import measured_targets, read_measured, scan_blocks
 from sklearn_esm.cli._predict import (
@@ -32,7 +32,7 @@ from sklearn_esm.cli._shared_options import (
     VerboseOption,
 )
 from sklearn_esm.cli._shortlist import Shortlist
-from sklearn_esm.cli._table_files import iterate_table, table_writer
+from sklearn_esm.cli._table_files import iterate_table, name_of, table_writer
 from sklearn_esm.recipes._acquisition import Strategy
 from sklearn_esm.recipes._suggest import check_suggests
 

@@ -88,6 +88,11 @@ def column(frame: pd.DataFrame, name: str, option: str, source: str) -> pd.Serie
     return frame[name]
 
 
+def name_of(source: str) -> str:
+    """Return the name of a file in messages."""
+    return "Standard input" if source == "-" else source
+
+
 def is_absent(values: pd.Series) -> pd.Series:
     """Return whether each value is missing or a text that means so."""
     return values.isna() | values.astype(str).str.strip().isin(_MISSING)

@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import numpy as np
 
 from sklearn_esm._sequences import SequenceError, clean_sequences, is_missing
-from sklearn_esm.cli._table_files import column, is_absent, read_table
+from sklearn_esm.cli._table_files import column, is_absent, name_of, read_table
 from sklearn_esm.cli._targets import Target, target_of
 from sklearn_esm.variants import MutationsToSequences
 
@@ -124,7 +124,8 @@ class TrainingData:
             if self.target.classes:
                 advice = "Remove all but one of each, or pass --duplicates keep for every row."
             raise ValueError(
-                f"{len(conflicts):,} rows of {self.source.path} repeat a sequence with another target. "
+                f"{len(conflicts):,} rows of {name_of(self.source.path)} repeat a sequence "
+                "with another target. "
                 f"The first is data row {self.rows[row] + 1}, with {self.y[row]}; row "
                 f"{self.rows[original] + 1} has {self.y[original]}. {advice}"
             )
@@ -160,7 +161,8 @@ def read_training_data(source: Source, task: str | None, note: Callable[[str], N
     absent = is_absent(targets).to_numpy()
     if absent.all():
         raise ValueError(
-            f"No row of {source.path} has a target in {source.target!r}. Set --target to a column of "
+            f"No row of {name_of(source.path)} has a target in {source.target!r}. Set --target "
+            "to a column of "
             f"measurements; in FASTA, write it after the name: >id {source.target}=3.7."
         )
     if absent.any():
@@ -191,7 +193,7 @@ def read_training_data(source: Source, task: str | None, note: Callable[[str], N
 
 def row_label(path: str, row: int) -> str:
     """Return the label of a row in messages: rows are counted from 1, below the column names."""
-    return f"{'standard input' if path == '-' else path}, data row {row + 1}"
+    return f"{name_of(path)}, data row {row + 1}"
 
 
 def _check_texts(X: Sequence[Any], rows: np.ndarray, source: Source) -> None:

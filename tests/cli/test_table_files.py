@@ -18,6 +18,7 @@ from sklearn_esm.cli._table_files import (  # noqa: E402  the command line is an
     column,
     is_absent,
     iterate_table,
+    name_of,
     read_table,
     table_writer,
 )
@@ -113,6 +114,10 @@ def test_a_missing_column_names_those_that_exist():
         ValueError, match=r"t.csv has no column 'seq'. Set --sequence to one of: id, seq"
     ):
         column(FRAME, "seq", "--sequence", "t.csv")
+
+
+def test_a_name_for_standard_input():
+    assert [name_of("-"), name_of("a.csv")] == ["Standard input", "a.csv"]
 
 
 def test_absent_values():
