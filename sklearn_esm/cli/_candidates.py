@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sklearn_esm import read_fasta
 from sklearn_esm._base import SequenceTransformer
 from sklearn_esm._sequences import SequenceError, shorten
+from sklearn_esm.cli._reference import mutated_sequences
 from sklearn_esm.cli._table_files import column
-from sklearn_esm.variants import MutationsToSequences, apply_mutations
+from sklearn_esm.variants import MutationsToSequences
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,7 +48,7 @@ class Column:
         if self.reference is None or not values:
             return values
         with rows_of(frame, source):
-            return apply_mutations(self.reference, values, self.first_position)
+            return mutated_sequences(self.reference, values, self.first_position)
 
 
 def chosen_column(
@@ -83,16 +83,10 @@ def reference_of(
 ) -> tuple[str | None, int]:
     """Return the reference and its first position: those of options, or those of the training."""
     trained = record["input"]
-    first = trained.get("first_position", 1) if first_position is None else first_position
+    first = trained["first_position"] if first_position is None else first_position
     if reference is None:
-        return trained.get("reference"), first
-    path = Path(reference).expanduser()
-    if not path.suffix and not path.exists():
-        return reference.strip().upper(), first
-    sequences = read_fasta(path).sequences
-    if len(sequences) != 1:
-        raise ValueError(f"--reference must be a FASTA file of one record; got {len(sequences)}.")
-    return sequences[0].upper(), first
+        return trained["reference"], first
+    return reference, first
 
 
 @contextmanager
@@ -107,11 +101,6 @@ def rows_of(frame: pd.DataFrame, source: str) -> Iterator[None]:
         for advice, option in _ADVICE.items():
             problem = re.sub(f"{advice}.*", option, problem)
         raise ValueError(f"{source}: row {number}{label} {problem}") from error
-
-
-def name_of(source: str) -> str:
-    """Return the name of a file in messages."""
-    return "Standard input" if source == "-" else source
 
 
 def check_new_columns(frame: pd.DataFrame, names: Iterable[str], source: str) -> None:

@@ -32,6 +32,10 @@ def draft_of(path: Path, folder: Path | None = None) -> Iterator[Path]:
                 os.fsync(file.fileno())  # the content must reach the disk before the name
             os.replace(draft, path)
     except OSError as error:
+        # an input that is read meanwhile, or a download, whose message is complete
+        is_download = error.errno is None and isinstance(error, (ConnectionError, FileNotFoundError))
+        if is_download or error.filename not in (None, str(draft)):
+            raise
         reason = error.strerror or str(error)
         remedy = _REMEDIES.get(error.errno or 0, "Check the permissions there")
         raise OSError(

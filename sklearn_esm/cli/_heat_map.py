@@ -11,8 +11,8 @@ from sklearn_esm._optional_dependencies import import_extra
 from sklearn_esm._sequences import SequenceError
 from sklearn_esm.cli._drafts import draft_of
 from sklearn_esm.cli._figure_files import FORMATS, save_figure
-from sklearn_esm.cli._scored_tables import named, rows_named
-from sklearn_esm.cli._table_files import column, is_absent
+from sklearn_esm.cli._scored_tables import rows_named
+from sklearn_esm.cli._table_files import column, is_absent, name_of
 from sklearn_esm.display import VariantScanDisplay
 from sklearn_esm.display._scan_layout import layout_of
 from sklearn_esm.display._substitution_table import AMINO_ACIDS
@@ -59,7 +59,7 @@ class MeasuredEffects:
 
     def add(self, sequences: list[str | None], frame: pd.DataFrame, source: str) -> None:
         """Add the rows that are the reference or differ from it by one substitution."""
-        values = column(frame, self.target, "--target", named(source))
+        values = column(frame, self.target, "--target", name_of(source))
         is_known = ~is_absent(values).to_numpy(dtype=bool)
         texts = values.tolist()
         with rows_named(source, frame):

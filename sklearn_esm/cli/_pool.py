@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sklearn_esm._optional_dependencies import import_extra
-from sklearn_esm.cli._candidates import Column, name_of
-from sklearn_esm.cli._table_files import BLOCK, is_absent, iterate_table
+from sklearn_esm.cli._candidates import Column
+from sklearn_esm.cli._table_files import BLOCK, is_absent, iterate_table, name_of
 from sklearn_esm.variants import apply_mutations, single_substitutions
 
 if TYPE_CHECKING:
@@ -36,10 +36,9 @@ def digest(sequence: Any) -> str:
 
 
 def measured_targets(record: dict[str, Any]) -> list[float]:
-    """Return the targets of the training that the record has."""
-    best = record.get("measured", {}).get("best")
-    known = [*(record.get("out_of_fold") or {}).get("measured", []), best]
-    return [float(value) for value in known if isinstance(value, (int, float))]
+    """Return the highest and the lowest target of the training; nothing for classes."""
+    known = [record["measured"]["highest"], record["measured"]["lowest"]]
+    return [float(value) for value in known if value is not None]
 
 
 def read_measured(source: str, chosen: Column, target: str) -> tuple[set[str], list[float]]:

@@ -14,12 +14,12 @@ from sklearn_esm.cli._candidates import (
     Column,
     check_new_columns,
     chosen_column,
-    name_of,
     rows_of,
     set_run,
     without_mutations,
 )
 from sklearn_esm.cli._errors import explained, say, usage
+from sklearn_esm.cli._reference import read_reference
 from sklearn_esm.cli._saved_model import check_model_path, load_pipeline, read_record
 from sklearn_esm.cli._shared_options import (
     RUN,
@@ -29,7 +29,7 @@ from sklearn_esm.cli._shared_options import (
     QuietOption,
     VerboseOption,
 )
-from sklearn_esm.cli._table_files import check_table_output, iterate_table, table_writer
+from sklearn_esm.cli._table_files import check_table_output, iterate_table, name_of, table_writer
 from sklearn_esm.recipes._suggest import features_of, last_step, returns_std
 
 if TYPE_CHECKING:
@@ -129,6 +129,7 @@ def predict(
         check_command(model_file, output, source)
         check_exclusive({"--verbose": verbose, "--quiet": quiet})
         check_exclusive({"--sequence": sequence, "--mutations": mutations})
+        reference = None if reference is None else read_reference(reference)
     with explained():
         chosen, pipeline = prepared(
             model_file,

@@ -94,11 +94,16 @@ def layers_of(search: Any) -> list[dict[str, Any]] | None:
 
 
 def measured_of(data: TrainingData) -> dict[str, Any]:
-    """Return the best target, and a digest of each distinct sequence."""
+    """Return the highest and the lowest target, and a digest of each distinct sequence."""
     digests = [
         hashlib.sha256(sequence.encode()).hexdigest()[:16] for sequence in dict.fromkeys(data.sequences)
     ]
-    return {"best": None if data.target.classes else data.y.max(), "digests": digests}
+    is_number = not data.target.classes
+    return {
+        "highest": data.y.max() if is_number else None,
+        "lowest": data.y.min() if is_number else None,
+        "digests": digests,
+    }
 
 
 def record_of(command: str, data: TrainingData, **entries: Any) -> dict[str, Any]:

@@ -143,8 +143,8 @@ def read_record(path: str | os.PathLike[str]) -> dict[str, Any]:
         )
     try:
         content = json.loads(record.read_text(encoding="utf-8"))
-        content["input"]["kind"], content["input"]["column"]
         digest = content["pipeline_sha256"]
+        _check_record(content)
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{record} must be the JSON that `train` wrote; got {error!r}.") from error
     if digest != sha256(path.read_bytes()).hexdigest():
@@ -153,6 +153,21 @@ def read_record(path: str | os.PathLike[str]) -> dict[str, Any]:
             "Copy both files again, or train again."
         )
     return dict(content)
+
+
+def _check_record(record: dict[str, Any]) -> None:
+    """Raise KeyError or TypeError if an entry that `predict` or `suggest` reads is invalid."""
+    given, measured = record["input"], record["measured"]
+    entries = [
+        *((given[name], str) for name in ("kind", "column", "target")),
+        (given["reference"], str if given["kind"] == "mutations" else str | None),
+        (given["first_position"], int),
+        *((value, str) for value in measured["digests"]),
+        *((measured[name], float | int | None) for name in ("highest", "lowest")),
+    ]
+    for value, kind in entries:
+        if not isinstance(value, kind):
+            raise TypeError(f"{value!r} is not {kind}")
 
 
 def check_model_path(path: str | os.PathLike[str]) -> None:

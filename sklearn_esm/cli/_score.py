@@ -14,7 +14,8 @@ from sklearn_esm._likelihood_scores import resolve_methods
 from sklearn_esm._sequences import Missing
 from sklearn_esm.cli._errors import explained, say, usage
 from sklearn_esm.cli._heat_map import MeasuredEffects, check_heat_map, draw_scan
-from sklearn_esm.cli._scored_tables import RowReader, reference_of, score_table
+from sklearn_esm.cli._reference import read_reference
+from sklearn_esm.cli._scored_tables import RowReader, score_table
 from sklearn_esm.cli._shared_options import (
     SEQUENCES,
     WHAT,
@@ -156,7 +157,7 @@ def score(
             if verbose and quiet:
                 raise ValueError("Pass --verbose or --quiet, not both.")
             _check_output(table, output)
-            wild_type = None if reference is None else reference_of(reference, first_position)
+            wild_type = None if reference is None else read_reference(reference)
             models = [name.strip() for text in model or ["esm2_t6_8M_UR50D"] for name in text.split(",")]
             default = "pseudo-perplexity" if wild_type is None else "masked-marginals"
             estimator = ESMLikelihoodTransformer(

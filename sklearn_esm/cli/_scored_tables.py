@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sklearn_esm import ESMLikelihoodTransformer, read_fasta
+from sklearn_esm import ESMLikelihoodTransformer
 from sklearn_esm._sequences import SequenceError, is_missing
-from sklearn_esm.cli._table_files import column, iterate_table, table_writer
-from sklearn_esm.variants import apply_mutations
-from sklearn_esm.variants._reference import checked_reference
+from sklearn_esm.cli._reference import mutated_sequences
+from sklearn_esm.cli._table_files import column, iterate_table, name_of, table_writer
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,25 +50,15 @@ class RowReader:
             return self._texts(frame, self._sequence, "--sequence")
         names = self._texts(frame, self._mutations, "--mutations")
         with rows_named(self.source, frame):
-            if None in names:
-                raise SequenceError(
-                    names.index(None),
-                    "has no mutations. Write 'WT' for the reference, or remove the row.",
-                )
-            return list(apply_mutations(self._reference, names, self._first_position)) if names else []
+            return list(mutated_sequences(self._reference or "", names, self._first_position))
 
     def _texts(self, frame: pd.DataFrame, name: str, option: str) -> list[str | None]:
-        values = column(frame, name, option, named(self.source)).tolist()
+        values = column(frame, name, option, name_of(self.source)).tolist()
         with rows_named(self.source, frame):
             for row, value in enumerate(values):
                 if not isinstance(value, str) and not is_missing(value):
                     raise SequenceError(row, f"must have a text in {name!r}; got {value!r}.")
         return [value if isinstance(value, str) else None for value in values]
-
-
-def named(source: str) -> str:
-    """Return the name of an input in messages."""
-    return "Standard input" if source == "-" else source
 
 
 @contextmanager
@@ -83,7 +70,7 @@ def rows_named(source: str, frame: pd.DataFrame) -> Iterator[None]:
         # only a block of rows was compared
         problem = error.problem.replace("which fits all rows", "which fits the rows around it")
         number = int(frame.index[0]) + error.row + 1
-        raise ValueError(f"{named(source)}: data row {number:,} {problem}") from error
+        raise ValueError(f"{name_of(source)}: data row {number:,} {problem}") from error
 
 
 def score_table(
@@ -118,7 +105,8 @@ def score_table(
             for name in names:
                 if name in frame.columns:
                     raise ValueError(
-                        f"{named(rows.source)} must not have a column {name!r}, because the scores get "
+                        f"{name_of(rows.source)} must not have a column {name!r}, because the "
+                        "scores get "
                         "this name. Rename or remove it."
                     )
             sequences = rows.sequences_of(frame)
@@ -129,19 +117,3 @@ def score_table(
             write(frame.assign(**dict(zip(names, scores.T, strict=True))))
             written += len(frame)
     return written
-
-
-def reference_of(text: str, first_position: int) -> str:
-    """Return the reference of an option: the only record of a FASTA file, or the sequence itself."""
-    if os.path.isfile(os.path.expanduser(text)):
-        records = read_fasta(os.path.expanduser(text))
-        if len(records.sequences) != 1:
-            raise ValueError(
-                f"--reference must be a file of one record; got {len(records.sequences):,} in {text}."
-            )
-        return checked_reference(records.sequences[0], first_position)
-    if Path(text).suffix or os.sep in text:
-        raise ValueError(
-            f"--reference must be a sequence or a FASTA file; got {text}, which is no file."
-        )
-    return checked_reference(text, first_position)

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from sklearn_esm.cli._candidates import Column, name_of, reference_of
+from sklearn_esm.cli._candidates import Column, reference_of
 from sklearn_esm.cli._errors import explained, say, usage
 from sklearn_esm.cli._pool import measured_targets, read_measured, scan_blocks
 from sklearn_esm.cli._predict import (
@@ -23,6 +23,7 @@ from sklearn_esm.cli._predict import (
     check_exclusive,
     prepared,
 )
+from sklearn_esm.cli._reference import read_reference
 from sklearn_esm.cli._shared_options import (
     BatchTokensOption,
     CacheOption,
@@ -31,7 +32,7 @@ from sklearn_esm.cli._shared_options import (
     VerboseOption,
 )
 from sklearn_esm.cli._shortlist import Shortlist
-from sklearn_esm.cli._table_files import iterate_table, table_writer
+from sklearn_esm.cli._table_files import iterate_table, name_of, table_writer
 from sklearn_esm.recipes._acquisition import Strategy
 from sklearn_esm.recipes._suggest import check_suggests
 
@@ -76,6 +77,7 @@ def suggest(
         float,
         typer.Option(
             metavar="FLOAT",
+            min=0,
             help="Standard deviations in the upper confidence bound; higher explores more.",
             rich_help_panel=CHOICE,
         ),
@@ -101,7 +103,9 @@ def suggest(
     ] = None,
     seed: Annotated[
         int,
-        typer.Option(metavar="INT", help="Seed of thompson and --diverse.", rich_help_panel=CHOICE),
+        typer.Option(
+            metavar="INT", min=0, help="Seed of thompson and --diverse.", rich_help_panel=CHOICE
+        ),
     ] = 0,
     sequence: SequenceOption = None,
     mutations: MutationsOption = None,
@@ -130,6 +134,9 @@ def suggest(
         check_command(model_file, output, pool, measured)
         if (pool is None) == (scan is None):
             raise ValueError("Pass either the file of a pool or --scan.")
+        if pool == measured == "-":
+            raise ValueError("POOL and --measured must not both be standard input. Pass a file for one.")
+        reference = None if reference is None else read_reference(reference)
     with explained():
         record, column, pipeline = prepared(
             model_file,
@@ -144,7 +151,7 @@ def suggest(
             verbose=not quiet and (verbose or sys.stderr.isatty()),
         )
         check_suggests(pipeline, strategy)
-        excluded = set(record.get("measured", {}).get("digests", []))
+        excluded = set(record["measured"]["digests"])
         targets = measured_targets(record)
         if measured is not None:
             digests, more = read_measured(measured, column, record["input"]["target"])

@@ -88,6 +88,11 @@ def column(frame: pd.DataFrame, name: str, option: str, source: str) -> pd.Serie
     return frame[name]
 
 
+def name_of(source: str) -> str:
+    """Return the name of a file in messages."""
+    return "Standard input" if source == "-" else source
+
+
 def is_absent(values: pd.Series) -> pd.Series:
     """Return whether each value is missing or a text that means so."""
     return values.isna() | values.astype(str).str.strip().isin(_MISSING)
@@ -160,6 +165,7 @@ def _text_blocks(file: Any, name: str, separator: str, rows: int) -> Iterator[pd
         header = next(reader, [])
         if not header:
             raise ValueError(f"{name} must begin with a line of column names.")
+        _check_separator(header, name, separator)
         repeated = [text for text in header if header.count(text) > 1]
         if repeated:
             raise ValueError(f"{name} has several columns named {repeated[0]!r}. Rename all but one.")
@@ -186,6 +192,23 @@ def _text_blocks(file: Any, name: str, separator: str, rows: int) -> Iterator[pd
         raise ValueError(f"{name}, line {reader.line_num}: {error}.") from error
     finally:
         lines.detach()  # the file is closed by whoever opened it
+
+
+def _check_separator(header: list[str], name: str, separator: str) -> None:
+    """Raise ValueError if the only column name has another separator in it."""
+    found = [other for other in ",;\t" if len(header) == 1 and other in header[0]]
+    if not found:
+        return
+    words = {",": "commas", ";": "semicolons", "\t": "tabs"}
+    remedies = {
+        ",": "Pass it as a .csv file.",
+        ";": "Save it with commas, and with points in decimal numbers.",
+        "\t": "Pass it as a .tsv file.",
+    }
+    raise ValueError(
+        f"{name} must have {words[separator]} between its columns; got {words[found[0]]}. "
+        f"{remedies[found[0]]}"
+    )
 
 
 def _parquet_blocks(source: str, rows: int) -> Iterator[pd.DataFrame]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import typer
 from sklearn_esm import ESMEmbeddingTransformer
 from sklearn_esm.cli._errors import explained, usage
 from sklearn_esm.cli._options import parse_layers
+from sklearn_esm.cli._reference import read_reference
 from sklearn_esm.cli._shared_options import (
     BatchTokensOption,
     CacheOption,
@@ -25,7 +27,7 @@ from sklearn_esm.cli._shared_options import (
     VerboseOption,
 )
 from sklearn_esm.cli._training import Plan, train_model
-from sklearn_esm.cli._training_data import Duplicates, Source, read_reference
+from sklearn_esm.cli._training_data import Duplicates, Source
 from sklearn_esm.recipes import make_property_search
 
 _DATA, _MODEL, _SCORES = "What the table holds", "What is trained", "How it is scored"
@@ -55,8 +57,11 @@ def train(
         typer.Option(metavar="COLUMN", help="Column of measurements.", rich_help_panel=_DATA),
     ],
     sequence: Annotated[
-        str, typer.Option(metavar="COLUMN", help="Column of sequences.", rich_help_panel=_DATA)
-    ] = "sequence",
+        str | None,
+        typer.Option(
+            metavar="COLUMN", help="Column of sequences; default: sequence.", rich_help_panel=_DATA
+        ),
+    ] = None,
     mutations: Annotated[
         str | None,
         typer.Option(
@@ -214,18 +219,20 @@ def train(
 
 def _source(
     table: str,
-    sequence: str,
+    sequence: str | None,
     mutations: str | None,
     target: str,
     group: str,
     reference: str | None,
     first_position: int,
 ) -> Source:
+    if mutations is not None and sequence is not None:
+        raise ValueError("Pass --sequence or --mutations, not both.")
     if mutations is not None and reference is None:
         raise ValueError("--mutations must have --reference, the wild-type sequence.")
     column = None if group in ("none", "identity", "positions") else group
     wild_type = None if reference is None else read_reference(reference)
-    return Source(table, sequence, mutations, target, column, wild_type, first_position)
+    return Source(table, sequence or "sequence", mutations, target, column, wild_type, first_position)
 
 
 def _checked_output(output: Path) -> Path:
@@ -233,8 +240,11 @@ def _checked_output(output: Path) -> Path:
 
     check_model_path(output)
     output = output.expanduser()
-    if not output.parent.is_dir():  # before hours of training
+    # before hours of training
+    if not output.parent.is_dir():
         raise ValueError(f"The folder of -o must exist; got {output}. Create it first.")
+    if output.is_dir() or not os.access(output.parent, os.W_OK):
+        raise ValueError(f"-o must be a file that can be written; got {output}. Pass another one.")
     return output
 
 

@@ -191,9 +191,13 @@ def _folds(plan: Plan, data: TrainingData, notes: _Notes) -> Folds:
 
 
 def _resolved_layers(plan: Plan) -> Any:
-    if isinstance(plan.layers, int) or "embedding" not in plan.features:
-        return plan.layers if isinstance(plan.layers, int) else -1
-    return resolve_layers(plan.layers, _architecture(plan.parameters["model"]).layers)
+    if "embedding" not in plan.features:
+        return -1
+    try:
+        layers = resolve_layers(plan.layers, _architecture(plan.parameters["model"]).layers)
+    except ValueError as error:  # the transformer has one layer, and its parameter another name
+        raise ValueError(f"--{str(error).replace('layer must', 'layers must', 1)}") from error
+    return plan.layers if isinstance(plan.layers, int) else layers
 
 
 @contextmanager

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
-from sklearn_esm._fasta import read_fasta
 from sklearn_esm._sequences import SequenceError, clean_sequences, is_missing
-from sklearn_esm.cli._table_files import column, is_absent, read_table
+from sklearn_esm.cli._table_files import column, is_absent, name_of, read_table
 from sklearn_esm.cli._targets import Target, target_of
 from sklearn_esm.variants import MutationsToSequences
 
@@ -127,7 +124,8 @@ class TrainingData:
             if self.target.classes:
                 advice = "Remove all but one of each, or pass --duplicates keep for every row."
             raise ValueError(
-                f"{len(conflicts):,} rows of {self.source.path} repeat a sequence with another target. "
+                f"{len(conflicts):,} rows of {name_of(self.source.path)} repeat a sequence "
+                "with another target. "
                 f"The first is data row {self.rows[row] + 1}, with {self.y[row]}; row "
                 f"{self.rows[original] + 1} has {self.y[original]}. {advice}"
             )
@@ -163,7 +161,8 @@ def read_training_data(source: Source, task: str | None, note: Callable[[str], N
     absent = is_absent(targets).to_numpy()
     if absent.all():
         raise ValueError(
-            f"No row of {source.path} has a target in {source.target!r}. Set --target to a column of "
+            f"No row of {name_of(source.path)} has a target in {source.target!r}. Set --target "
+            "to a column of "
             f"measurements; in FASTA, write it after the name: >id {source.target}=3.7."
         )
     if absent.any():
@@ -178,7 +177,10 @@ def read_training_data(source: Source, task: str | None, note: Callable[[str], N
     if group is not None:
         groups = group.to_numpy(dtype=object)[rows]
         for row in np.flatnonzero(is_absent(group).to_numpy()[rows])[:1]:
-            raise ValueError(f"{row_label(source.path, rows[row])} has no group in {source.group!r}.")
+            raise ValueError(
+                f"{row_label(source.path, rows[row])} has no group in {source.group!r}. Write one, or "
+                "remove the row."
+            )
         groups = np.array([str(value).strip() for value in groups], dtype=object)
 
     def where(row: int) -> str:
@@ -189,22 +191,9 @@ def read_training_data(source: Source, task: str | None, note: Callable[[str], N
     return TrainingData(source, rows, X, target, groups, id_column, len(frame))
 
 
-def read_reference(text: str) -> str:
-    """Return the reference of an option: a sequence, or the path of a FASTA file of one record."""
-    if not Path(text).suffix and not os.path.isfile(text):  # a sequence can be too long for Path.is_file
-        return text
-    try:
-        sequences = read_fasta(text).sequences
-    except OSError as error:
-        raise ValueError(f"--reference {text} cannot be read: {error.strerror}.") from error
-    if len(sequences) != 1:
-        raise ValueError(f"--reference must be a file of one sequence; {text} has {len(sequences)}.")
-    return sequences[0]
-
-
 def row_label(path: str, row: int) -> str:
     """Return the label of a row in messages: rows are counted from 1, below the column names."""
-    return f"{'standard input' if path == '-' else path}, data row {row + 1}"
+    return f"{name_of(path)}, data row {row + 1}"
 
 
 def _check_texts(X: Sequence[Any], rows: np.ndarray, source: Source) -> None:

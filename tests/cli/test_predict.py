@@ -282,6 +282,11 @@ def test_options_of_the_run_reach_the_transformers(peptides, tmp_path, monkeypat
         ("sequence\nK2R\n", [], "looks like a mutation and not a sequence. Pass --mutations instead"),
         ("m\nK2R\n", ["--mutations", "m"], "--mutations needs --reference"),
         ("m\nK2R\nA2R\n", ["--mutations", "m", "--reference", "MKT"], "row 2 (A2R) must have 'K' at"),
+        (
+            'm\nK2R\n""\n',
+            ["--mutations", "m", "--reference", "MKT"],
+            "row 2 has no mutations. Write 'WT'",
+        ),
         ("", [], "must begin with a line of column names"),
     ],
 )
@@ -308,6 +313,8 @@ def test_a_bad_row_of_a_later_block_has_its_number_in_the_file(baseline):
         (["model.skops", "-", "-o", "out.txt"], "-o must end in .csv, .tsv or .parquet"),
         (["model.skops", "a.csv", "-o", "./a.csv"], "-o must be another file than the input"),
         (["model.skops", "-", "-o", "-", "-v", "-q"], "Pass --verbose or --quiet, not both"),
+        (["model.skops", "-", "-o", "-", "--reference", "no.fasta"], "no.fasta cannot be read"),
+        (["model.skops", "-", "-o", "-", "--reference", "MKT?" * 99], "has '?' at position 4"),
         (
             ["model.skops", "-", "-o", "-", "--sequence", "a", "--mutations", "b"],
             "Pass --sequence or --mutations, not both",

@@ -63,6 +63,17 @@ ESTIMATORS = {
     ),
 }
 
+RECORD = {
+    "input": {
+        "kind": "sequences",
+        "column": "s",
+        "target": "y",
+        "reference": None,
+        "first_position": 1,
+    },
+    "measured": {"highest": 2.5, "lowest": 0, "digests": ["8a5edab282632443"]},
+}
+
 
 def features():
     return FeatureUnion(
@@ -167,7 +178,7 @@ def test_the_record_lies_beside_the_model(tmp_path):
         read_record(path)
     path.write_bytes(b"a pipeline")
     digest = sha256(b"a pipeline").hexdigest()
-    record = {"input": {"kind": "sequences", "column": "s"}, "pipeline_sha256": digest}
+    record = {**RECORD, "pipeline_sha256": digest}
     path.with_suffix(".json").write_text(json.dumps(record), encoding="utf-8")
     assert read_record(path) == record
     for content in ('{"input"', "{}", "[]", '{"input": null}'):
@@ -176,12 +187,32 @@ def test_the_record_lies_beside_the_model(tmp_path):
             read_record(path)
 
 
+@pytest.mark.parametrize(
+    ("entry", "change"),
+    [
+        ("input", {"column": 5}),
+        ("input", {"target": None}),
+        ("input", {"first_position": "1"}),
+        ("input", {"kind": "mutations"}),  # without a reference
+        ("measured", {"digests": None}),
+        ("measured", {"digests": [1]}),
+        ("measured", {"highest": "x"}),
+    ],
+)
+def test_a_record_edited_by_hand_is_one_message(tmp_path, entry, change):
+    path = tmp_path / "model.skops"
+    path.write_bytes(b"")
+    record = {**RECORD, entry: {**RECORD[entry], **change}, "pipeline_sha256": sha256(b"").hexdigest()}
+    path.with_suffix(".json").write_text(json.dumps(record))
+    with pytest.raises(ValueError, match=r"model\.json must be the JSON that `train` wrote"):
+        read_record(path)
+
+
 def test_the_record_of_another_model_is_refused(tmp_path):
     paths = [tmp_path / name for name in ("first.skops", "second.skops")]
     for path, pipeline in zip(paths, ("one", "two"), strict=True):
         path.write_text(pipeline)
-        record = {"input": {"kind": "sequences", "column": "s"}}
-        record["pipeline_sha256"] = sha256(pipeline.encode()).hexdigest()
+        record = {**RECORD, "pipeline_sha256": sha256(pipeline.encode()).hexdigest()}
         path.with_suffix(".json").write_text(json.dumps(record))
     paths[0].replace(paths[1])  # as if a stop came between the two files
     with pytest.raises(ValueError, match=r"second\.json must have been written with second\.skops"):

@@ -213,7 +213,7 @@ def test_a_folder_of_the_cache_is_used(table, tmp_path):
         (["--mutations", "a", "--sequence", "b"], "Pass --sequence or --mutations, not both"),
         (["--method", "wt-marginals"], "--reference must be a sequence for --method 'wt-marginals'"),
         (["--method", "guess"], "--method must be"),
-        (["--reference", "no.fasta"], "--reference must be a sequence or a FASTA file; got no.fasta"),
+        (["--reference", "no.fasta"], "--reference no.fasta cannot be read: No such file"),
         (["--reference", "MKTJ"], "--reference must be a sequence of residues"),
         (["--heat-map", "scan.png"], "--heat-map must have a sequence to change"),
         (["--heat-map", "scan.gif", "--reference", "MKT"], "--heat-map must end in .png, .svg or .pdf"),
@@ -258,6 +258,7 @@ def test_a_reference_file_has_one_record(table, tmp_path):
         ("aa\nMKT\n", [], "has no column 'sequence'. Set --sequence to one of: aa"),
         ("sequence\nMKT\nMKT\nMKJ\n", [], "data row 3 (MKJ) has 'J' at position 3"),
         (f"sequence,{MODEL}_pseudo-perplexity\nMKT,1\n", [], f"must not have a column '{MODEL}_pseudo"),
+        ("m,a\nK2R,1\n,1\n", ["--mutations", "m", "--reference", "MKT"], "data row 2 has no mutations"),
         ("m\nK2R\nM1A\nA2R\n", ["--mutations", "m", "--reference", "MKT"], "data row 3 (A2R) must have"),
         ("sequence\nMKT\nMKTA\n", ["--reference", "MKT"], "data row 2 (MKTA) has 4 residues"),
         (
@@ -300,7 +301,7 @@ def test_rows_without_mutations_are_refused(tmp_path):
 
 def test_the_reference_scores_0(tmp_path):
     path = tmp_path / "in.csv"
-    path.write_text('m,x\nWT,1\n"",2\n')
+    path.write_text("m,x\nWT,1\n=,2\n")
     frame = scored(path, "--mutations", "m", "--reference", "MKT")
     assert_array_equal(numbers(frame, f"{MODEL}_masked-marginals"), [[0], [0]])
 

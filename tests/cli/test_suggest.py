@@ -77,8 +77,11 @@ def short(tmp_path):
             "reference": SHORT,
             "first_position": 1,
         },
-        measured={"best": 1.2, "digests": [digest(text) for text in apply_mutations(SHORT, names)]},
-        out_of_fold={"measured": [0.0, 1.2, -2.0, 0.1, 0.3]},
+        measured={
+            "highest": 1.2,
+            "lowest": -2.0,
+            "digests": [digest(text) for text in apply_mutations(SHORT, names)],
+        },
     )
     return path, model
 
@@ -267,6 +270,9 @@ def test_models_without_deviations_and_classifiers_are_one_message(tmp_path):
         (["-o", "-"], "Pass either the file of a pool or --scan."),
         (["pool.csv", "--scan", "1", "-o", "-"], "Pass either the file of a pool or --scan."),
         (["pool.csv", "-o", "pool.csv"], "-o must be another file than the input"),
+        (["-", "--measured", "-", "-o", "-"], "must not both be standard input"),
+        (["pool.csv", "-o", "-", "--seed", "-1"], "Invalid value for '--seed'"),
+        (["pool.csv", "-o", "-", "--beta", "nan"], "Invalid value for '--beta'"),
         (["pool.csv", "-o", "-", "-n", "0"], "Invalid value for '-n'"),
         (["pool.csv", "-o", "-", "--strategy", "best"], "Invalid value for '--strategy'"),
     ],

@@ -18,6 +18,7 @@ from sklearn_esm.cli._table_files import (  # noqa: E402  the command line is an
     column,
     is_absent,
     iterate_table,
+    name_of,
     read_table,
     table_writer,
 )
@@ -90,11 +91,33 @@ def test_damaged_tables_are_refused(tmp_path, name, content, message):
         read_table(str(path))
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.csv", "id;y\r\na;3,7\r\n", "must have commas between its columns; got semicolons. Save it"),
+        (
+            "a.csv",
+            "id\ty\na\t3.7\n",
+            "must have commas between its columns; got tabs. Pass it as a .tsv",
+        ),
+        ("a.tsv", "id,y\na,3.7\n", "must have tabs between its columns; got commas. Pass it as a .csv"),
+    ],
+)
+def test_another_separator_is_named_with_its_remedy(tmp_path, name, content, message):
+    (tmp_path / name).write_text(content, newline="")
+    with pytest.raises(ValueError, match=message):
+        read_table(str(tmp_path / name))
+
+
 def test_a_missing_column_names_those_that_exist():
     with pytest.raises(
         ValueError, match=r"t.csv has no column 'seq'. Set --sequence to one of: id, seq"
     ):
         column(FRAME, "seq", "--sequence", "t.csv")
+
+
+def test_a_name_for_standard_input():
+    assert [name_of("-"), name_of("a.csv")] == ["Standard input", "a.csv"]
 
 
 def test_absent_values():
@@ -115,6 +138,14 @@ def test_nothing_is_left_after_an_error(tmp_path):
     with suppress(KeyError), table_writer(str(tmp_path / "out.csv")) as write:
         write(FRAME)
         raise KeyError
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_input_that_is_missing_is_not_the_output(tmp_path):
+    absent = str(tmp_path / "absent.csv")
+    with pytest.raises(FileNotFoundError) as failure, table_writer(str(tmp_path / "out.csv")):
+        read_table(absent)
+    assert failure.value.filename == absent
     assert list(tmp_path.iterdir()) == []
 
 

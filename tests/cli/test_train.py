@@ -208,7 +208,8 @@ def test_the_record_describes_the_run(gb1_model):
     }
     described = [record[name] for name in ("task", "classes", "estimator", "group", "n_groups", "seed")]
     assert described == ["regression", None, "ridge", "positions", 5, 3]
-    assert record["measured"]["best"] == EFFECTS.max()
+    assert record["measured"]["highest"] == EFFECTS.max()
+    assert record["measured"]["lowest"] == EFFECTS.min()
     assert len(set(record["measured"]["digests"])) == 262
     assert record["warnings"] == []
     assert errors.splitlines()[0] == "Regression on 262 rows."

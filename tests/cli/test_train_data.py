@@ -48,6 +48,8 @@ def no_figures(monkeypatch):
         ([str(number) for number in range(11)] * 9, "regression", []),
         (["high", "low "] * 5, "classification", ["high", "low"]),
         ([True, False] * 5, "classification", ["False", "True"]),
+        (["37C", "55C"] * 5, "classification", ["37C", "55C"]),
+        ([f"{n}a" for n in range(12)] * 9, "classification", sorted(f"{n}a" for n in range(12))),
         (["1", "2", "high", "low", "high"], "classification", ["1", "2", "high", "low"]),
     ],
 )
@@ -58,6 +60,27 @@ def test_the_target_decides_the_task(values, task, classes):
         assert set(target.values.tolist()) == set(classes)
     else:
         assert target.values.tolist() == [float(value) for value in values]
+
+
+@pytest.mark.parametrize("text", ["{} nM", "{}%", "<{}", "{} ± 0.1", "{}mg/mL"])
+def test_numbers_with_other_signs_are_not_classes(text):
+    values = [text.format(number) for number in NUMBERS]
+    with pytest.raises(
+        ValueError, match=r"^0 must be a number; got .* Write it with a point and without a"
+    ):
+        target_of(values, None, str)
+    assert target_of(values, "classification", str).task == "classification"
+
+
+def test_decimal_commas_are_not_classes():
+    values = [str(number).replace(".", ",") for number in NUMBERS]
+    with pytest.raises(ValueError, match="must be a number; got '0,126'"):
+        target_of(values, None, str)
+
+
+def test_large_whole_numbers_are_different_classes():
+    values = [str(10**30), str(10**30 + 1)] * 5
+    assert target_of(values, "classification", str).classes == values[:2]
 
 
 def test_the_task_can_be_set(csv, model):
@@ -184,6 +207,7 @@ def test_saved_pipelines_predict_the_final_fit(csv, model):
         ("targets", 4, "1,5", "measured.csv, line 6: must have 2 fields"),
         ("targets", 4, "high", "data row 5, column 'y' must be a finite number; got 'high'."),
         ("targets", 4, "inf", "data row 5, column 'y' must be a finite number; got 'inf'."),
+        ("targets", 4, "1e300", "data row 5, column 'y' must be at most 1e+18; got '1e300'."),
         ("sequences", 4, "MKJ", "data row 5: sequence (MKJ) has 'J' at position 3"),
         ("sequences", 4, "A24G", "data row 5: sequence (A24G) looks like a mutation"),
         ("sequences", 4, "", "data row 5 has nothing in 'sequence'. Remove the row."),
@@ -225,6 +249,12 @@ def test_options_that_do_not_suit_the_table(csv, model, options, message):
     fails(run("train", csv, "-o", model, "--target", "y", *FAST, *options), message)
 
 
+@pytest.mark.parametrize("layers", ["99", "0,99", "1,1"])
+def test_layers_that_the_model_lacks_name_the_option(csv, model, layers):
+    options = ("--model", "esm2_t6_1M_bundled", "--folds", "3", "--layers", layers)
+    fails(run("train", table(csv), "-o", model, "--target", "y", *options), "Error: --layers must ")
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -233,16 +263,21 @@ def test_options_that_do_not_suit_the_table(csv, model, options, message):
         (("--estimator", "ridge", "--task", "classification"), "for classification; got 'ridge'"),
         (("--layers", "3,x"), "Invalid value: --layers must be one layer such as 6"),
         (("--poolings", "median"), "--poolings must be 'mean'"),
+        (("--mutations", "m", "--sequence", "s"), "Pass --sequence or --mutations, not both."),
         (("--mutations", "m"), "--mutations must have --reference"),
         (("--reference", "nowhere.fasta"), "nowhere.fasta cannot be read"),
+        (("--mutations", "m", "--reference", "MK?T"), "has '?' at position 3, which is not in ESM's"),
         (("--identity", "30"), "--identity must be above 0 and at most 1; got 30"),
         (("--device", "gpu"), "--device must be"),
         (("-o", "model.pkl"), "must end in .skops or .joblib"),
+        (("-o", "folder.skops"), "-o must be a file that can be written"),
         (("-o", "nowhere/model.skops"), "The folder of -o must exist"),
         (("--quiet", "--verbose"), "Pass --verbose or --quiet, not both."),
     ],
 )
-def test_invalid_options_are_wrong_usage(csv, model, options, message):
+def test_invalid_options_are_wrong_usage(csv, model, options, message, monkeypatch):
+    monkeypatch.chdir(csv.parent)
+    (csv.parent / "folder.skops").mkdir()
     result = run("train", table(csv), "-o", model, "--target", "y", *options)
     fails(result, message, code=2)
 

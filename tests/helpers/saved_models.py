@@ -56,11 +56,11 @@ def save(pipeline, path, kind="sequences", column="sequence", **record):
             "first_position": 1,
         },
         "measured": {
-            "best": float(GB1.target[MEASURED].max()),
+            "highest": float(GB1.target[MEASURED].max()),
+            "lowest": float(GB1.target[MEASURED].min()),
             "digests": [digest(sequence) for sequence in GB1.data[MEASURED]],
         },
         "pipeline_sha256": sha256(path.read_bytes()).hexdigest(),
-        "out_of_fold": {"measured": GB1.target[MEASURED].tolist()},
         **record,
     }
     path.with_suffix(".json").write_text(json.dumps(content), encoding="utf-8")

@@ -107,7 +107,7 @@ def _record(task, classes, estimator, given, scores, held_out, layers):
         "layers": layers,
         "out_of_fold": held_out,
         "warnings": [] if layers else ["Relatives are in different folds. Pass --group identity."],
-        "measured": {"best": None, "digests": []},
+        "measured": {"highest": None, "lowest": None, "digests": []},
     }
     return json.loads(json.dumps(record, allow_nan=False))
 
