@@ -104,9 +104,8 @@ class VariantScanDisplay:
         >>> score = ESMLikelihoodTransformer(
         ...     "esm2_t6_1M_bundled", method="wt-marginals", reference=gb1.reference
         ... )
-        >>> display = VariantScanDisplay.from_estimator(
-        ...     score, gb1.reference, measured=dict(zip(gb1.mutations, gb1.target))
-        ... )
+        >>> measured = dict(zip(gb1.mutations, gb1.target))
+        >>> display = VariantScanDisplay.from_estimator(score, gb1.reference, measured=measured)
         >>> display.scores.shape, display.measured.shape
         ((20, 56), (20, 56))
     """
