@@ -134,7 +134,11 @@ def scores_by_layer(layers: Sequence[Mapping[str, Any]]) -> str:
     place = {name: int(name) if is_scale else index for index, name in enumerate(names)}
     with _drawn(3.6) as (ax, svg):
         for index, pooling in enumerate(dict.fromkeys(str(entry["pooling"]) for entry in layers)):
-            some = [entry for entry in layers if str(entry["pooling"]) == pooling]
+            some = [
+                entry
+                for entry in layers
+                if str(entry["pooling"]) == pooling and entry["mean"] is not None
+            ]
             some.sort(key=lambda entry: place[str(entry["layer"])])
             means, deviations = (
                 np.array([entry[key] for entry in some], dtype=float) for key in ("mean", "std")
@@ -142,7 +146,7 @@ def scores_by_layer(layers: Sequence[Mapping[str, Any]]) -> str:
             ax.errorbar(
                 [place[str(entry["layer"])] for entry in some],
                 means,
-                yerr=deviations,
+                yerr=deviations if np.isfinite(deviations).all() else None,
                 label=shorten(pooling),
                 color=COLOURS[index % len(COLOURS)],
                 marker=MARKERS[index % len(MARKERS)],

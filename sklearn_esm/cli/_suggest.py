@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from contextlib import closing
 from typing import Annotated, Literal
@@ -136,6 +137,8 @@ def suggest(
             raise ValueError("Pass either the file of a pool or --scan.")
         if pool == measured == "-":
             raise ValueError("POOL and --measured must not both be standard input. Pass a file for one.")
+        if math.isnan(beta):  # which --beta accepts with click 8.2
+            raise ValueError("Invalid value for '--beta': it must be a number; got nan.")
         reference = None if reference is None else read_reference(reference)
     with explained():
         record, column, pipeline = prepared(

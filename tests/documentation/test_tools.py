@@ -8,6 +8,7 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
+import sklearn
 from numpy.testing import assert_allclose
 from sklearn import config_context
 from sklearn.base import clone
@@ -37,6 +38,7 @@ from sklearn.multioutput import ClassifierChain, MultiOutputRegressor
 from sklearn.pipeline import make_pipeline, make_union
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.semi_supervised import SelfTrainingClassifier
+from sklearn.utils.fixes import parse_version
 
 from sklearn_esm import ESMEmbeddingTransformer
 from sklearn_esm.datasets import load_peptides
@@ -77,6 +79,8 @@ def predictions(wrap, target):
 
 
 def routed(first, X):
+    if parse_version(sklearn.__version__) < parse_version("1.8"):
+        pytest.skip("a pipeline of scikit-learn 1.7 does not route weights to the score")
     with config_context(enable_metadata_routing=True):
         model = classifier(first)
         model[1].set_fit_request(sample_weight=False)
