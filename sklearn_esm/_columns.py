@@ -169,8 +169,8 @@ def _to_list(column: Any) -> list[Any]:
 
 
 def _list_methods(kind: type) -> list[str]:
-    # pyarrow, polars, then pandas and numpy; iterating over pyarrow yields scalar objects
-    return [name for name in ("to_pylist", "to_list", "tolist") if hasattr(kind, name)]
+    # pyarrow, pandas and numpy, then polars; iterating over pyarrow yields scalar objects
+    return [name for name in ("to_pylist", "tolist", "to_list") if hasattr(kind, name)]
 
 
 @contextmanager
