@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -20,7 +19,13 @@ from sklearn_esm._sequences import Missing
 from sklearn_esm.cli._embed import added, check_command, embed_file
 from sklearn_esm.cli._engines import check_engine, embed_files, run_task, tasks_of
 from sklearn_esm.cli._errors import explained, say, usage
-from sklearn_esm.cli._options import parse_layers, parse_poolings, parse_shard, parse_size
+from sklearn_esm.cli._options import (
+    parse_layers,
+    parse_poolings,
+    parse_shard,
+    parse_size,
+    shows_progress,
+)
 from sklearn_esm.cli._output import Destination
 from sklearn_esm.cli._predict import predict
 from sklearn_esm.cli._score import score
@@ -180,8 +185,7 @@ def embed(
     the whole file.
     """
     with usage():
-        if verbose and quiet:
-            raise ValueError("Pass --verbose or --quiet, not both.")
+        progress = shows_progress(verbose=verbose, quiet=quiet)
         destination = Destination(output, *fasta)
         chosen = parse_shard(shard)
         check_engine(fasta, destination, engine, scheduler, split, shard)
@@ -199,7 +203,7 @@ def embed(
             batch_tokens=batch_tokens,
             cache=cache,
             n_jobs=jobs,
-            verbose=not quiet and (verbose or sys.stderr.isatty()),
+            verbose=progress,
         )
         check_command(estimator)
         destination.check_holds(estimator.pooling, wide=wide)

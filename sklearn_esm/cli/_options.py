@@ -1,8 +1,11 @@
-"""Parse the texts of options."""
+"""Parse the texts of options, and check options that belong together."""
 
 from __future__ import annotations
 
+import os
 import re
+import sys
+from typing import Any
 
 _UNITS = {"b": 1} | {
     f"{letter}{unit}": base**power
@@ -65,3 +68,33 @@ def parse_size(text: str) -> int:
             f"SIZE must be a number of bytes, or have a unit such as 500MB or 2GiB; got {text!r}."
         )
     return int(float(found[1]) * _UNITS[unit]) if "." in found[1] else int(found[1]) * _UNITS[unit]
+
+
+def check_exclusive(options: dict[str, Any]) -> None:
+    """Raise ValueError if several of these options are given."""
+    if sum(value is not None and value is not False for value in options.values()) > 1:
+        raise ValueError(f"Pass {' or '.join(options)}, not both.")
+
+
+def check_other_file(output: str, *inputs: str | None) -> None:
+    """Raise ValueError if the output is one of the inputs, also through links."""
+    for source in inputs:
+        if source is not None and "-" not in (source, output) and _is_same(source, output):
+            raise ValueError(
+                f"-o must be another file than the input; got {output}, which is {source}. Pass "
+                "another name to -o."
+            )
+
+
+def shows_progress(*, verbose: bool, quiet: bool) -> bool:
+    """Return whether to show a progress bar: on a terminal, or with ``--verbose``."""
+    check_exclusive({"--verbose": verbose, "--quiet": quiet})
+    return not quiet and (verbose or sys.stderr.isatty())
+
+
+def _is_same(source: str, output: str) -> bool:
+    paths = [os.path.expanduser(path) for path in (source, output)]
+    try:
+        return os.path.samefile(*paths)
+    except OSError:  # one of the files does not exist
+        return os.path.realpath(paths[0]) == os.path.realpath(paths[1])

@@ -12,6 +12,7 @@ from sklearn_esm.cli._drafts import draft_of
 from sklearn_esm.cli._errors import discard_output
 from sklearn_esm.cli._folders import Folder, LocalFolder, RemoteFolder, is_address
 from sklearn_esm.cli._formats import FORMATS, Content, Format, Parts, load_part
+from sklearn_esm.cli._options import check_other_file
 from sklearn_esm.cli._parts import Embedded
 
 _IN_FOLDER = ".parquet"
@@ -55,12 +56,7 @@ class Destination:
                 f"-o must end in one of {', '.join(FORMATS)}, or in / for a folder of parquet files; "
                 f"got {output}. Pass another name, or - for npz on standard output."
             )
-        for source in sources:
-            if source != "-" and _is_same(source, self.path):
-                raise ValueError(
-                    f"-o must be another file than the input; got {output}, which is {source}. Pass "
-                    "another name to -o."
-                )
+        check_other_file(output, *sources)
 
     def __str__(self) -> str:
         return self.address or ("standard output" if self.path is None else str(self.path))
@@ -147,11 +143,3 @@ class Destination:
         """Remove temporary files."""
         if self._temporary is not None:
             self._temporary.cleanup()
-
-
-def _is_same(source: str, output: Path) -> bool:
-    """Return whether two paths lead to the same file, also through links."""
-    try:
-        return os.path.samefile(os.path.expanduser(source), output)
-    except OSError:  # one of the files does not exist
-        return False

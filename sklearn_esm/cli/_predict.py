@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 from contextlib import closing
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
@@ -19,9 +17,11 @@ from sklearn_esm.cli._candidates import (
     without_mutations,
 )
 from sklearn_esm.cli._errors import explained, say, usage
+from sklearn_esm.cli._options import check_exclusive, check_other_file, shows_progress
 from sklearn_esm.cli._reference import read_reference
 from sklearn_esm.cli._saved_model import check_model_path, load_pipeline, read_record
 from sklearn_esm.cli._shared_options import (
+    INPUT,
     RUN,
     BatchTokensOption,
     CacheOption,
@@ -29,13 +29,17 @@ from sklearn_esm.cli._shared_options import (
     QuietOption,
     VerboseOption,
 )
-from sklearn_esm.cli._table_files import check_table_output, iterate_table, name_of, table_writer
+from sklearn_esm.cli._table_files import (
+    check_table_output,
+    iterate_table,
+    name_of,
+    output_name,
+    table_writer,
+)
 from sklearn_esm.recipes._suggest import features_of, last_step, returns_std
 
 if TYPE_CHECKING:
     import pandas as pd
-
-INPUT = "What is read"
 
 # options that `predict` and `suggest` share
 SavedModel = Annotated[
@@ -127,7 +131,7 @@ def predict(
     """
     with usage():
         check_command(model_file, output, source)
-        check_exclusive({"--verbose": verbose, "--quiet": quiet})
+        progress = shows_progress(verbose=verbose, quiet=quiet)
         check_exclusive({"--sequence": sequence, "--mutations": mutations})
         reference = None if reference is None else read_reference(reference)
     with explained():
@@ -141,7 +145,7 @@ def predict(
             device=device,
             batch_tokens=batch_tokens,
             cache=cache,
-            verbose=not quiet and (verbose or sys.stderr.isatty()),
+            verbose=progress,
         )[1:]
         names, rows = output_columns(pipeline), 0
         # closed here and not by the garbage collector, which may come after standard input is closed
@@ -151,23 +155,14 @@ def predict(
                 write(frame.assign(**predicted(pipeline, frame, chosen, name_of(source), names)))
                 rows += len(frame)
         if not quiet:
-            say(f"Wrote {rows:,} predictions to {'standard output' if output == '-' else output}.")
-
-
-def check_exclusive(options: dict[str, Any]) -> None:
-    """Raise ValueError if several of these options are given."""
-    if sum(value is not None and value is not False for value in options.values()) > 1:
-        raise ValueError(f"Pass {' or '.join(options)}, not both.")
+            say(f"Wrote {rows:,} predictions to {output_name(output)}.")
 
 
 def check_command(model_file: str, output: str, *inputs: str | None) -> None:
     """Raise ValueError if a path has another suffix, or if the output is an input."""
     check_model_path(model_file)
     check_table_output(output)
-    given = [path for path in (model_file, *inputs) if path is not None and path != "-"]
-    resolved = [Path(path).expanduser().resolve() for path in given]
-    if output != "-" and Path(output).expanduser().resolve() in resolved:
-        raise ValueError(f"-o must be another file than the input; got {output}.")
+    check_other_file(output, model_file, *inputs)
 
 
 def prepared(

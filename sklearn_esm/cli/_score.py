@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
@@ -14,6 +12,7 @@ from sklearn_esm._likelihood_scores import resolve_methods
 from sklearn_esm._sequences import Missing
 from sklearn_esm.cli._errors import explained, say, usage
 from sklearn_esm.cli._heat_map import MeasuredEffects, check_heat_map, draw_scan
+from sklearn_esm.cli._options import check_other_file, shows_progress
 from sklearn_esm.cli._reference import read_reference
 from sklearn_esm.cli._scored_tables import RowReader, score_table
 from sklearn_esm.cli._shared_options import (
@@ -23,15 +22,18 @@ from sklearn_esm.cli._shared_options import (
     CacheOption,
     DeviceOption,
     DtypeOption,
+    FirstPositionOption,
     InvalidOption,
     JobsOption,
     MaxLengthOption,
+    MutationsOption,
     QuietOption,
+    ReferenceOption,
+    SequenceOption,
     VerboseOption,
 )
-from sklearn_esm.cli._table_files import check_table_output
+from sklearn_esm.cli._table_files import check_table_output, output_name
 
-INPUT = "What is read"
 _Overlong: TypeAlias = Literal[ESMLikelihoodTransformer._overlong_policies]  # type: ignore[valid-type]
 
 
@@ -91,34 +93,10 @@ def score(
             rich_help_panel=WHAT,
         ),
     ] = None,
-    sequence: Annotated[
-        str | None,
-        typer.Option(
-            metavar="COLUMN", help="Column of sequences; default: sequence.", rich_help_panel=INPUT
-        ),
-    ] = None,
-    mutations: Annotated[
-        str | None,
-        typer.Option(
-            metavar="COLUMN",
-            help="Column of mutations such as A24G:K30R, instead of --sequence.",
-            rich_help_panel=INPUT,
-        ),
-    ] = None,
-    reference: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FASTA|SEQUENCE",
-            help="Wild type: a FASTA file of one record, or the sequence.",
-            rich_help_panel=INPUT,
-        ),
-    ] = None,
-    first_position: Annotated[
-        int,
-        typer.Option(
-            metavar="INT", help="Position of the reference's first residue.", rich_help_panel=INPUT
-        ),
-    ] = 1,
+    sequence: SequenceOption = None,
+    mutations: MutationsOption = None,
+    reference: ReferenceOption = None,
+    first_position: FirstPositionOption = 1,
     overlong: Annotated[
         _Overlong,
         typer.Option(
@@ -154,9 +132,9 @@ def score(
 
     with explained(after_stop):
         with usage():
-            if verbose and quiet:
-                raise ValueError("Pass --verbose or --quiet, not both.")
-            _check_output(table, output)
+            progress = shows_progress(verbose=verbose, quiet=quiet)
+            check_table_output(output)
+            check_other_file(output, table)
             wild_type = None if reference is None else read_reference(reference)
             models = [name.strip() for text in model or ["esm2_t6_8M_UR50D"] for name in text.split(",")]
             default = "pseudo-perplexity" if wild_type is None else "masked-marginals"
@@ -175,7 +153,7 @@ def score(
                 # blocks share the passes of the reference
                 cache="memory" if cache is None else cache,
                 n_jobs=jobs,
-                verbose=not quiet and (verbose or sys.stderr.isatty()),
+                verbose=progress,
             )
             rows = RowReader(table, sequence, mutations, wild_type, first_position)
             columns = len(resolve_methods(estimator.method, wild_type))
@@ -192,14 +170,6 @@ def score(
             draw_scan(estimator, heat_map, first_position, effects)
         if not quiet:
             names = ", ".join(estimator.get_feature_names_out())
-            where = "standard output" if output == "-" else output
-            say(f"Wrote {written:,} rows with {names} to {where}.")
+            say(f"Wrote {written:,} rows with {names} to {output_name(output)}.")
             if heat_map is not None:
                 say(f"Wrote the heat map to {heat_map}.")
-
-
-def _check_output(table: str, output: str) -> None:
-    check_table_output(output)
-    paths = [os.path.expanduser(path) for path in (table, output)]
-    if "-" not in paths and all(map(os.path.exists, paths)) and os.path.samefile(*paths):
-        raise ValueError(f"-o must be another file than the input; got {output}, which is {table}.")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from sklearn_esm import ESMLikelihoodTransformer
 from sklearn_esm._sequences import SequenceError, is_missing
+from sklearn_esm.cli._options import check_exclusive
 from sklearn_esm.cli._reference import mutated_sequences
 from sklearn_esm.cli._table_files import column, iterate_table, name_of, table_writer
 
@@ -28,8 +29,7 @@ class RowReader:
         reference: str | None,
         first_position: int,
     ) -> None:
-        if mutations is not None and sequence is not None:
-            raise ValueError("Pass --sequence or --mutations, not both.")
+        check_exclusive({"--sequence": sequence, "--mutations": mutations})
         if mutations is not None and reference is None:
             raise ValueError("--mutations must have the sequence that they change. Pass --reference.")
         self.source = source

@@ -12,7 +12,8 @@ from sklearn_esm._parameters import Dtype
 from sklearn_esm._sequences import Invalid
 
 # panels of the help
-WHAT, SEQUENCES, RUN = "What is computed", "Which sequences are accepted", "How it is run"
+WHAT, INPUT = "What is computed", "What is read"
+SEQUENCES, RUN = "Which sequences are accepted", "How it is run"
 # the estimator has the only list of its policies, because those of other estimators differ
 _Overlong: TypeAlias = Literal[ESMEmbeddingTransformer._overlong_policies]  # type: ignore[valid-type]
 
@@ -22,6 +23,34 @@ ModelOption: TypeAlias = Annotated[
         metavar="NAME|PATH",
         help="Name listed by `models`, org/name on the Hugging Face Hub, or path.",
         rich_help_panel=WHAT,
+    ),
+]
+SequenceOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        metavar="COLUMN", help="Column of sequences; default: sequence.", rich_help_panel=INPUT
+    ),
+]
+MutationsOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        metavar="COLUMN",
+        help="Column of mutations such as A24G:K30R, instead of --sequence.",
+        rich_help_panel=INPUT,
+    ),
+]
+ReferenceOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FASTA|SEQUENCE",
+        help="Wild type: a FASTA file of one record, or the sequence.",
+        rich_help_panel=INPUT,
+    ),
+]
+FirstPositionOption: TypeAlias = Annotated[
+    int,
+    typer.Option(
+        metavar="INT", help="Position of the reference's first residue.", rich_help_panel=INPUT
     ),
 ]
 OverlongOption: TypeAlias = Annotated[

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from contextlib import closing
 from typing import Annotated, Literal
 
@@ -11,9 +10,9 @@ import typer
 
 from sklearn_esm.cli._candidates import Column, reference_of
 from sklearn_esm.cli._errors import explained, say, usage
+from sklearn_esm.cli._options import check_exclusive, shows_progress
 from sklearn_esm.cli._pool import measured_targets, read_measured, scan_blocks
 from sklearn_esm.cli._predict import (
-    INPUT,
     FirstPositionOption,
     ModelOption,
     MutationsOption,
@@ -21,11 +20,11 @@ from sklearn_esm.cli._predict import (
     SavedModel,
     SequenceOption,
     check_command,
-    check_exclusive,
     prepared,
 )
 from sklearn_esm.cli._reference import read_reference
 from sklearn_esm.cli._shared_options import (
+    INPUT,
     BatchTokensOption,
     CacheOption,
     DeviceOption,
@@ -33,7 +32,7 @@ from sklearn_esm.cli._shared_options import (
     VerboseOption,
 )
 from sklearn_esm.cli._shortlist import Shortlist
-from sklearn_esm.cli._table_files import iterate_table, name_of, table_writer
+from sklearn_esm.cli._table_files import iterate_table, name_of, output_name, table_writer
 from sklearn_esm.recipes._acquisition import Strategy
 from sklearn_esm.recipes._suggest import check_suggests
 
@@ -130,7 +129,7 @@ def suggest(
     larger than the memory.
     """
     with usage():
-        check_exclusive({"--verbose": verbose, "--quiet": quiet})
+        progress = shows_progress(verbose=verbose, quiet=quiet)
         check_exclusive({"--sequence": sequence, "--mutations": mutations})
         check_command(model_file, output, pool, measured)
         if (pool is None) == (scan is None):
@@ -151,7 +150,7 @@ def suggest(
             device=device,
             batch_tokens=batch_tokens,
             cache=cache,
-            verbose=not quiet and (verbose or sys.stderr.isatty()),
+            verbose=progress,
         )
         check_suggests(pipeline, strategy)
         excluded = set(record["measured"]["digests"])
@@ -190,4 +189,4 @@ def suggest(
         if len(plate) < n:
             say(f"Warning: -n is {n:,}, and the pool has {len(plate):,} that were not measured.")
         if not quiet:
-            say(f"Wrote {len(plate):,} candidates to {'standard output' if output == '-' else output}.")
+            say(f"Wrote {len(plate):,} candidates to {output_name(output)}.")

@@ -93,6 +93,11 @@ def name_of(source: str) -> str:
     return "Standard input" if source == "-" else source
 
 
+def output_name(output: str) -> str:
+    """Return the name of an output in messages."""
+    return "standard output" if output == "-" else output
+
+
 def is_absent(values: pd.Series) -> pd.Series:
     """Return whether each value is missing or a text that means so."""
     return values.isna() | values.astype(str).str.strip().isin(_MISSING)

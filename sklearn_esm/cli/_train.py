@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,25 +11,30 @@ import typer
 
 from sklearn_esm import ESMEmbeddingTransformer
 from sklearn_esm.cli._errors import explained, usage
-from sklearn_esm.cli._options import parse_layers
+from sklearn_esm.cli._options import check_exclusive, parse_layers, shows_progress
 from sklearn_esm.cli._reference import read_reference
 from sklearn_esm.cli._shared_options import (
+    INPUT,
     BatchTokensOption,
     CacheOption,
     DeviceOption,
     DtypeOption,
+    FirstPositionOption,
     InvalidOption,
     MaxLengthOption,
     ModelOption,
+    MutationsOption,
     OverlongOption,
     QuietOption,
+    ReferenceOption,
+    SequenceOption,
     VerboseOption,
 )
 from sklearn_esm.cli._training import Plan, train_model
 from sklearn_esm.cli._training_data import Duplicates, Source
 from sklearn_esm.recipes import make_property_search
 
-_DATA, _MODEL, _SCORES = "What the table holds", "What is trained", "How it is scored"
+_MODEL, _SCORES = "What is trained", "How it is scored"
 
 
 def train(
@@ -54,44 +58,18 @@ def train(
     ],
     target: Annotated[
         str,
-        typer.Option(metavar="COLUMN", help="Column of measurements.", rich_help_panel=_DATA),
+        typer.Option(metavar="COLUMN", help="Column of measurements.", rich_help_panel=INPUT),
     ],
-    sequence: Annotated[
-        str | None,
-        typer.Option(
-            metavar="COLUMN", help="Column of sequences; default: sequence.", rich_help_panel=_DATA
-        ),
-    ] = None,
-    mutations: Annotated[
-        str | None,
-        typer.Option(
-            metavar="COLUMN",
-            help="Column of mutations such as A24G:K30R, instead of --sequence.",
-            rich_help_panel=_DATA,
-        ),
-    ] = None,
-    reference: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE|SEQUENCE",
-            help="Wild type: a FASTA file of one record, or the sequence itself.",
-            rich_help_panel=_DATA,
-        ),
-    ] = None,
-    first_position: Annotated[
-        int,
-        typer.Option(
-            metavar="INT",
-            help="Number of the reference's first residue in mutations.",
-            rich_help_panel=_DATA,
-        ),
-    ] = 1,
+    sequence: SequenceOption = None,
+    mutations: MutationsOption = None,
+    reference: ReferenceOption = None,
+    first_position: FirstPositionOption = 1,
     duplicates: Annotated[
         Duplicates,
         typer.Option(
             help="How to handle equal sequences with different targets: error, their mean, or keep all "
             "rows.",
-            rich_help_panel=_DATA,
+            rich_help_panel=INPUT,
         ),
     ] = "error",
     task: Annotated[
@@ -182,8 +160,7 @@ def train(
     The final model is trained on all rows. The language model runs once per distinct sequence.
     """
     with usage():
-        if verbose and quiet:
-            raise ValueError("Pass --verbose or --quiet, not both.")
+        progress = shows_progress(verbose=verbose, quiet=quiet)
         plan = Plan(
             source=_source(table, sequence, mutations, target, group, reference, first_position),
             output=_checked_output(output),
@@ -209,7 +186,7 @@ def train(
             duplicates=duplicates,
             seed=seed,
             quiet=quiet,
-            shows_progress=not quiet and (verbose or sys.stderr.isatty()),
+            shows_progress=progress,
         )
         _check(plan)
     kept = f"Computed vectors are kept in {cache}; rerun the command to resume." if cache else ""
@@ -226,8 +203,7 @@ def _source(
     reference: str | None,
     first_position: int,
 ) -> Source:
-    if mutations is not None and sequence is not None:
-        raise ValueError("Pass --sequence or --mutations, not both.")
+    check_exclusive({"--sequence": sequence, "--mutations": mutations})
     if mutations is not None and reference is None:
         raise ValueError("--mutations must have --reference, the wild-type sequence.")
     column = None if group in ("none", "identity", "positions") else group

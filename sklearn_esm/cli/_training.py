@@ -271,15 +271,16 @@ def _write(pipeline: Pipeline, record: dict[str, Any], output: Path) -> None:
     with tempfile.TemporaryDirectory() as folder, ExitStack() as drafts:
         saved = Path(folder) / output.name
         record["types"] = save_pipeline(pipeline, saved)
-        record["pipeline_sha256"] = sha256(saved.read_bytes()).hexdigest()
+        content = saved.read_bytes()
+        record["pipeline_sha256"] = sha256(content).hexdigest()
         # the last draft gets its name first, so the pipeline appears when the others are there
         contents = {
-            output: saved.read_bytes(),
+            output: content,
             output.with_suffix(".html"): html_report(record).encode(),
             output.with_suffix(".json"): _record.as_json(record).encode(),
         }
-        for path, content in contents.items():
-            drafts.enter_context(draft_of(path)).write_bytes(content)
+        for path, text in contents.items():
+            drafts.enter_context(draft_of(path)).write_bytes(text)
 
 
 def _summary(record: dict[str, Any]) -> str:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from hashlib import sha256
 
 import numpy as np
 from sklearn.gaussian_process import GaussianProcessRegressor
@@ -60,7 +59,7 @@ def save(pipeline, path, kind="sequences", column="sequence", **record):
             "lowest": float(GB1.target[MEASURED].min()),
             "digests": [digest(sequence) for sequence in GB1.data[MEASURED]],
         },
-        "pipeline_sha256": sha256(path.read_bytes()).hexdigest(),
+        "pipeline_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         **record,
     }
     path.with_suffix(".json").write_text(json.dumps(content), encoding="utf-8")
